@@ -1,14 +1,53 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests that make namespaces and rules, or a whole mesh: one file at a time, after the others. */
+const systemTests = ['test/**/*.netns.test.ts', 'test/netns/**/*.test.ts', 'test/e2e/**/*.test.ts'];
+
+/** Tests of the built package: they pack, install and compile, and need no quiet machine. */
+const packageTests = ['test/package/**/*.test.ts', 'test/docs/**/*.test.ts'];
+
 // Tests run against the sources: the private export condition maps `meshwright/x` to `src/x/index.ts`.
 export default defineConfig({
   resolve: { conditions: ['meshwright-source'] },
   ssr: { resolve: { conditions: ['meshwright-source'] } },
   test: {
-    include: ['test/**/*.test.ts'],
-    testTimeout: 15_000,
-    hookTimeout: 60_000,
     pool: 'forks',
-    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [...systemTests, ...packageTests],
+          testTimeout: 15_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'package',
+          include: packageTests,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'system',
+          include: systemTests,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
+        },
+      },
+    ],
   },
 });

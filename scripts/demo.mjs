@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+// `npm run demo [-- --json | --keep | …]`: set-up, then the demo (examples/demo). Progress of set-up goes to stderr, so
+// stdout is the demo's own.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { root, say } from './lib/process.mjs';
+import { setup } from './setup.mjs';
+
+function runDemo() {
+  const demo = spawn(process.execPath, [join(root, 'build/examples/demo/main.js'), ...process.argv.slice(2)], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  // The terminal sends Ctrl-C to both; a `kill` of this process alone must reach the demo too, which tears down.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));
+  return new Promise((resolve, reject) => {
+    demo.on('error', reject);
+    demo.on('close', (status) => resolve(status ?? 1));
+  });
+}
+
+try {
+  await setup();
+  process.exitCode = await runDemo();
+} catch (error) {
+  say(`demo: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env node
+// `npm test`: set-up, the static checks, every test. `npm test -- test/spiffe test/ca` runs those tests alone.
+//
+// The last line is `N passed, N failed`, or `N passed, N failed, N skipped`, counted from the real runs: a static check
+// counts as one. Under MESHWRIGHT_REQUIRE_ALL=1 whatever set-up could not do, and every skipped test, is a failure.
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { root, run, say, tools } from './lib/process.mjs';
+import { setup } from './setup.mjs';
+
+const requireAll = process.env.MESHWRIGHT_REQUIRE_ALL === '1';
+const paths = process.argv.slice(2);
+const resultsFile = join(root, 'build/test-results.json');
+const longestRunMs = 40 * 60_000;
+
+const count = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
+
+function fail(reason) {
+  count.failed += 1;
+  failures.push(reason);
+}
+
+const checks = [
+  { name: 'formatting (prettier)', command: [tools.prettier, '--check', '--log-level', 'warn', '.'] },
+  { name: 'types (tsc)', command: [tools.tsc, '--noEmit'] },
+  { name: 'lint (eslint)', command: [tools.eslint, '--max-warnings', '0', '.'] },
+];
+
+/** Enough to see what is wrong; the tool itself shows the rest. */
+function lastLines(output, most = 80) {
+  const lines = output.trim().split('\n');
+  return lines.length <= most
+    ? lines.join('\n')
+    : [`… ${lines.length - most} lines more`, ...lines.slice(-most)].join('\n');
+}
+
+/** Two at a time: more would only make each other slow. */
+async function runChecks() {
+  const waiting = [...checks];
+  const worker = async () => {
+    for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+      const { status, output, elapsedMs } = await run(process.execPath, check.command, { timeoutMs: 10 * 60_000 });
+      const seconds = `${(elapsedMs / 1000).toFixed(1)} s`;
+      if (status === 0) {
+        count.passed += 1;
+        say(`check: ${check.name}: ok, ${seconds}`);
+      } else {
+        say(`check: ${check.name}: FAILED, ${seconds}\n${lastLines(output)}`);
+        fail(`check: ${check.name}`);
+      }
+    }
+  };
+  await Promise.all([worker(), worker()]);
+}
+
+function readResults() {
+  try {
+    return JSON.parse(readFileSync(resultsFile, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function countFile(file) {
+  const name = file.name.slice(root.length);
+  for (const test of file.assertionResults) {
+    if (test.status === 'passed') count.passed += 1;
+    else if (test.status === 'failed') fail(`${name}: ${test.fullName}`);
+    else if (requireAll) fail(`${name}: skipped: ${test.fullName}`);
+    else count.skipped += 1;
+  }
+  const explained = file.assertionResults.some((test) => test.status === 'failed');
+  if (file.status === 'failed' && !explained)
+    fail(`${name}: ${(file.message || 'did not run to its end').split('\n')[0]}`);
+}
+
+async function runTests() {
+  mkdirSync(join(root, 'build'), { recursive: true });
+  rmSync(resultsFile, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultsFile}`];
+  const { status } = await run(process.execPath, [tools.vitest, 'run', ...reporters, ...paths], {
+    inherit: true,
+    timeoutMs: longestRunMs,
+  });
+  const failedBefore = count.failed;
+  const results = readResults();
+  if (results === undefined || results.testResults.length === 0) {
+    fail(`vitest ran no test (status ${status})`);
+    return;
+  }
+  for (const file of results.testResults) countFile(file);
+  // An error outside of any test, such as an unhandled rejection, is in the status alone.
+  if (status !== 0 && count.failed === failedBefore) fail(`vitest ended with status ${status} (see above)`);
+}
+
+try {
+  const problems = await setup();
+  if (requireAll) for (const problem of problems) fail(`setup: ${problem}`);
+  if (paths.length === 0) await runChecks();
+  await runTests();
+} catch (error) {
+  say(error.message);
+  fail(error.message.split('\n')[0]);
+}
+
+for (const failure of failures) say(`failed: ${failure}`);
+const summary = [`${count.passed} passed`, `${count.failed} failed`];
+if (count.skipped > 0) summary.push(`${count.skipped} skipped`);
+process.stdout.write(`\n${summary.join(', ')}\n`);
+process.exitCode = count.failed === 0 && count.passed > 0 ? 0 : 1;
