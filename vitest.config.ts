@@ -30,6 +30,7 @@ export default defineConfig({
         test: {
           name: 'package',
           include: packageTests,
+          globalSetup: 'test/support/packed-package.ts',
           testTimeout: 120_000,
           hookTimeout: 180_000,
           maxWorkers: 2,

@@ -73,15 +73,15 @@ async function buildPackage() {
 }
 
 /**
- * Runs every step; a step that fails does not stop the next. Returns what could not be done, as sentences to show.
+ * Runs every step (with `only: 'npm'` just the installation of npm packages); a step that fails does not stop the next. Returns what could not be done, as sentences to show.
  * Throws only when nothing can work: Node is too old, or npm packages cannot be installed.
  */
-export async function setup() {
+export async function setup({ only } = {}) {
   checkNode();
   return withLock(async () => {
     const problems = [];
     installNpmPackages();
-    const steps = [installPackages, buildAddon, buildPackage];
+    const steps = only === 'npm' ? [] : [installPackages, buildAddon, buildPackage];
     for (const step of steps) {
       const problem = await step();
       if (problem !== undefined) problems.push(problem);

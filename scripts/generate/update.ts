@@ -1,0 +1,23 @@
+/** Writes the files that are made from the sources and kept in the repository; tests fail when one is behind. */
+import { writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { errorTables, renderErrorReference } from './error-reference.js';
+import { exportedNames } from './exported-names.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
+const modules = Object.keys(manifest.exports)
+  .filter((subpath) => subpath !== './package.json')
+  .map((subpath) => subpath.slice(2));
+
+const outputs: Readonly<Record<string, string>> = {
+  'docs/errors.md': renderErrorReference(await errorTables(root)),
+  'test/package/exported-names.json': `${JSON.stringify(exportedNames(root, modules), undefined, 2)}\n`,
+};
+
+for (const [path, text] of Object.entries(outputs)) {
+  writeFileSync(join(root, path), text);
+  process.stderr.write(`wrote ${path}\n`);
+}
