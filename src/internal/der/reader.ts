@@ -48,6 +48,11 @@ export class DerReader {
     };
   }
 
+  /** Reads one element when the next one is of `tag`; otherwise reads nothing. */
+  readOptional(tag: number): DerElement | undefined {
+    return this.nextTag === tag ? this.read(tag) : undefined;
+  }
+
   /** Reads one element of `tag` and gives a reader over its contents. */
   enter(tag: number): DerReader {
     return new DerReader(this.read(tag).contents);

@@ -1,0 +1,141 @@
+import { MeshwrightError, defineErrorCodes } from '../core/index.js';
+
+/** Every code this module throws, with what it means and what to do. */
+export const spiffeErrorCodes = defineErrorCodes({
+  SPIFFE_TRUST_DOMAIN_MALFORMED: {
+    when: 'A trust domain name is empty, too long, or has a character the SPIFFE ID standard does not allow.',
+    fix: 'Use 1 to 255 characters of a-z, 0-9, dot, dash and underscore, such as cluster.local; no scheme, port or upper case.',
+  },
+  SPIFFE_ID_MALFORMED: {
+    when: 'A SPIFFE ID, or a name that becomes part of one, does not follow the SPIFFE ID standard.',
+    fix: 'Write spiffe://<trust domain>/<segment>/…, segments of letters, digits, dot, dash and underscore, 2048 bytes at most.',
+  },
+  SPIFFE_GLOB_MALFORMED: {
+    when: 'A glob uses syntax other than *, ** (a whole segment) and ?, or could never match.',
+    fix: 'Write one pattern per alternative; braces, classes, extended globs, negation and backslash are not supported.',
+  },
+  SPIFFE_SVID_MALFORMED: {
+    when: 'The PEM of an X.509-SVID or of its private key does not parse.',
+    fix: 'Give a PEM chain, leaf first, and the PKCS#8 private key of the leaf.',
+  },
+  SPIFFE_SVID_KEY_MISMATCH: {
+    when: "The private key is not that of the X.509-SVID's leaf certificate.",
+    fix: 'Load key and chain that were issued together.',
+  },
+  SPIFFE_BUNDLE_MALFORMED: {
+    when: 'A trust bundle is not in the SPIFFE bundle format, or holds an authority that is no certification authority or key.',
+    fix: 'Fetch the bundle anew from its CA; it is a JWKS whose keys have use x509-svid (one certificate in x5c), jwt-svid or meshwright-workload-token.',
+  },
+  SPIFFE_BUNDLE_TRUST_DOMAIN: {
+    when: 'A trust bundle is used for an identity of another trust domain.',
+    fix: 'Use the bundle of the trust domain of that identity.',
+  },
+  SPIFFE_X509_MISSING: {
+    when: 'The peer sent no certificate.',
+    fix: 'Configure the peer with an X.509-SVID and request client certificates.',
+  },
+  SPIFFE_X509_MALFORMED: {
+    when: 'A certificate of the chain is not a DER encoded X.509 version 3 certificate.',
+    fix: 'Look at what the peer sent with openssl x509; issue it anew.',
+  },
+  SPIFFE_X509_LIMIT: {
+    when: 'The chain has too many or too large certificates, or takes too many signature checks.',
+    fix: 'Send the leaf and the intermediates between it and the root only.',
+  },
+  SPIFFE_X509_URI_SAN: {
+    when: 'The leaf certificate does not carry exactly one URI subject alternative name.',
+    fix: 'Issue X.509-SVIDs with exactly one URI name, the SPIFFE ID.',
+  },
+  SPIFFE_X509_SPIFFE_ID: {
+    when: 'The URI name of a certificate is not a SPIFFE ID, or a leaf has one without a path, or a signing certificate one with a path.',
+    fix: 'Issue the certificate with a SPIFFE ID as the X.509-SVID standard has it.',
+  },
+  SPIFFE_X509_TRUST_DOMAIN: {
+    when: 'The SPIFFE ID of the peer belongs to another trust domain than the bundle it is verified against.',
+    fix: 'Connect peers of one trust domain, or verify with the bundle of theirs.',
+  },
+  SPIFFE_X509_CA: {
+    when: 'A leaf certificate is a CA certificate, or a certificate that signed another one is not.',
+    fix: 'Present a leaf; sign leaves with a CA certificate (basicConstraints CA, within its path length).',
+  },
+  SPIFFE_X509_KEY_USAGE: {
+    when: 'The key usage of a leaf lacks digitalSignature or has keyCertSign or cRLSign, or that of an issuer lacks keyCertSign.',
+    fix: 'Issue leaves with key usage digitalSignature, CA certificates with keyCertSign.',
+  },
+  SPIFFE_X509_EXTENDED_KEY_USAGE: {
+    when: 'The extended key usage is present without both serverAuth and clientAuth.',
+    fix: 'Issue with both, since every peer is client and server.',
+  },
+  SPIFFE_X509_CRITICAL_EXTENSION: {
+    when: 'A certificate has a critical extension, or name constraints, that this verifier does not evaluate.',
+    fix: 'Issue without it.',
+  },
+  SPIFFE_X509_EXPIRED: {
+    when: 'A certificate of the chain is past its end.',
+    fix: 'Renew it; check that renewal runs and that the clocks agree.',
+  },
+  SPIFFE_X509_NOT_YET_VALID: {
+    when: 'A certificate of the chain begins in the future, beyond the clock skew that is allowed.',
+    fix: 'Synchronise the clocks of the CA and of this machine.',
+  },
+  SPIFFE_X509_ALGORITHM: {
+    when: 'A key or signature algorithm is not one of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits, with SHA-2.',
+    fix: 'Issue with one of these; ECDSA P-256 is the default everywhere.',
+  },
+  SPIFFE_X509_SIGNATURE: {
+    when: 'The signature of a certificate was not made by the issuer that it names.',
+    fix: 'The certificate is forged, damaged, or of a root that was replaced under the same name: issue it anew.',
+  },
+  SPIFFE_X509_UNTRUSTED: {
+    when: "No chain leads from the leaf to an authority of the trust domain's bundle.",
+    fix: 'Refresh the bundle, or have the peer send its intermediates.',
+  },
+  SPIFFE_TOKEN_MALFORMED: {
+    when: 'A workload token is not a compact JWS of at most 8 KiB with the claims iss, sub, aud, node, cnf.jkt, iat, nbf, exp and jti.',
+    fix: 'Send the token as the CA issued it.',
+  },
+  SPIFFE_TOKEN_TYPE: {
+    when: 'A token is not of type meshwright-workload+jwt or not signed with ES256; JWT-SVIDs are never accepted here.',
+    fix: 'Send a workload token in the workload token header.',
+  },
+  SPIFFE_TOKEN_SIGNATURE: {
+    when: 'A workload token names no key of the bundle, or its signature does not verify.',
+    fix: 'Refresh the bundle; if it is fresh, the token is forged.',
+  },
+  SPIFFE_TOKEN_EXPIRED: {
+    when: 'A workload token is past its end.',
+    fix: 'Fetch a fresh one; check that the clocks agree.',
+  },
+  SPIFFE_TOKEN_NOT_YET_VALID: {
+    when: 'A workload token begins in the future, beyond the clock skew that is allowed.',
+    fix: 'Synchronise the clocks of the CA and of this machine.',
+  },
+  SPIFFE_TOKEN_LIFETIME: {
+    when: 'A workload token is made for longer than 24 hours, or ends before it begins.',
+    fix: 'Issue short tokens; the default is one hour.',
+  },
+  SPIFFE_TOKEN_AUDIENCE: {
+    when: 'A workload token is made for another audience.',
+    fix: 'Issue it for the audience that this receiver expects.',
+  },
+  SPIFFE_TOKEN_ISSUER: {
+    when: 'A workload token is issued by another trust domain.',
+    fix: 'Use the bundle of that trust domain, if it is to be trusted at all.',
+  },
+  SPIFFE_TOKEN_SUBJECT: {
+    when: 'The subject of a workload token is not spiffe://<trust domain>/ns/<namespace>/sa/<service account> of the issuing trust domain.',
+    fix: 'Issue workload tokens for workloads only.',
+  },
+  SPIFFE_TOKEN_NODE_MISMATCH: {
+    when: 'A workload token was issued to another node than the TLS peer that presents it.',
+    fix: 'None for the caller: it presents what is not its own. Look at who does.',
+  },
+  SPIFFE_TOKEN_KEY_MISMATCH: {
+    when: 'A workload token is bound to another key than that of the TLS peer that presents it.',
+    fix: 'After a renewal, fetch tokens for the new key; otherwise the token is stolen.',
+  },
+});
+
+export type SpiffeErrorCode = keyof typeof spiffeErrorCodes;
+
+export class SpiffeError extends MeshwrightError<SpiffeErrorCode> {}

@@ -1,0 +1,38 @@
+export { SpiffeError, spiffeErrorCodes } from './errors.js';
+export type { SpiffeErrorCode } from './errors.js';
+export { TrustDomain } from './trust-domain.js';
+export { SpiffeId } from './spiffe-id.js';
+export { agentId, controllerId, isControllerId, readAgentId, readWorkloadId, workloadId } from './mesh-ids.js';
+export { globToSegments, matchSegments, spiffeGlob } from './spiffe-glob.js';
+export type { GlobSegments } from './spiffe-glob.js';
+export { keyThumbprint } from './key-thumbprint.js';
+export { X509Svid } from './x509-svid.js';
+export type { X509SvidPem } from './x509-svid.js';
+export { TrustBundle } from './trust-bundle.js';
+export type { TrustBundleOptions } from './trust-bundle.js';
+export { workloadTokenKeyUse } from './bundle-document.js';
+export type { Jwk } from './public-jwk.js';
+export { verifyX509Svid } from './verify-x509-svid.js';
+export type { VerifiedX509Svid, VerifyX509SvidOptions } from './verify-x509-svid.js';
+export { peerCertificates } from './peer-certificates.js';
+export {
+  defaultWorkloadTokenAudience,
+  maxWorkloadTokenLifetimeMs,
+  verifyWorkloadToken,
+  workloadTokenAlgorithm,
+  workloadTokenHeader,
+  workloadTokenType,
+} from './workload-token.js';
+export type { VerifiedWorkloadToken, VerifyWorkloadTokenOptions } from './workload-token.js';
+export { toBundleSource, toSvidSource } from './sources.js';
+export type { BundleSource, SvidSource, WorkloadTokenSource } from './sources.js';
+export {
+  authorizeAgent,
+  authorizeController,
+  authorizeGlob,
+  authorizeId,
+  authorizeMemberOf,
+  authorizeOneOf,
+  refusalOf,
+} from './authorizers.js';
+export type { PeerAuthorizer } from './authorizers.js';

@@ -1,0 +1,155 @@
+import { X509Certificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { readPem, writePem } from '../internal/der/pem.js';
+import { parseBundleDocument, writeBundleDocument } from './bundle-document.js';
+import type { BundleDocument } from './bundle-document.js';
+import { readCertificate } from './certificate.js';
+import type { Certificate } from './certificate.js';
+import { SpiffeError } from './errors.js';
+import { importPublicJwk, readPublicJwk } from './public-jwk.js';
+import type { Jwk } from './public-jwk.js';
+import { TrustDomain } from './trust-domain.js';
+import { requireSignerProfile } from './x509-profile.js';
+
+export interface TrustBundleOptions {
+  readonly trustDomain: string | TrustDomain;
+  /** Root certificates: PEM text (of one or more), DER, or certificates. Each must be a CA certificate. */
+  readonly x509Authorities: readonly (string | Uint8Array | X509Certificate)[];
+  /** Public P-256 keys that sign workload tokens, each with a `kid` of its own. */
+  readonly workloadTokenKeys?: readonly Jwk[] | undefined;
+  /** Public keys that sign JWT-SVIDs, each with a `kid` of its own. Never accepted for workload tokens. */
+  readonly jwtAuthorities?: readonly Jwk[] | undefined;
+  /** Grows with every change of the content. Default 0. */
+  readonly sequence?: number | undefined;
+  /** How often consumers should look for a newer one, in seconds. */
+  readonly refreshHintSeconds?: number | undefined;
+}
+
+/** What verification needs of a bundle, parsed once; kept out of the public class. */
+interface ParsedBundle {
+  readonly roots: readonly Certificate[];
+  readonly tokenKeys: ReadonlyMap<string, KeyObject>;
+}
+const parsedBundles = new WeakMap<TrustBundle, ParsedBundle>();
+
+/**
+ * What is trusted to speak for one trust domain: root certificates, keys of workload tokens, keys of JWT-SVIDs.
+ * Several of each, so that a root can be replaced without a gap. Immutable. A bundle without authorities is valid and
+ * trusts nobody.
+ */
+export class TrustBundle {
+  readonly trustDomain: TrustDomain;
+  readonly x509AuthoritiesPem: readonly string[];
+  readonly x509Authorities: readonly X509Certificate[];
+  readonly workloadTokenKeys: readonly Jwk[];
+  readonly jwtAuthorities: readonly Jwk[];
+  readonly sequence: number;
+  readonly refreshHintSeconds: number | undefined;
+  private constructor(trustDomain: TrustDomain, document: BundleDocument) {
+    this.trustDomain = trustDomain;
+    const roots = document.x509Authorities.map(readRoot);
+    this.x509Authorities = Object.freeze(roots.map((root) => root.x509));
+    this.x509AuthoritiesPem = Object.freeze(roots.map((root) => writePem(root.der, 'CERTIFICATE')));
+    this.workloadTokenKeys = uniqueKeys(document.workloadTokenKeys);
+    this.jwtAuthorities = uniqueKeys(document.jwtAuthorities);
+    for (const key of this.workloadTokenKeys) {
+      if (key.kty !== 'EC' || key.crv !== 'P-256') throw malformed('a workload token key is not an EC key on P-256');
+    }
+    this.sequence = document.sequence;
+    this.refreshHintSeconds = document.refreshHintSeconds;
+    const tokenKeys = new Map(this.workloadTokenKeys.map((key) => [key.kid, importPublicJwk(key)]));
+    parsedBundles.set(this, { roots, tokenKeys });
+    Object.freeze(this);
+  }
+
+  /** Makes one from its parts. Throws `SPIFFE_BUNDLE_MALFORMED`, `SPIFFE_TRUST_DOMAIN_MALFORMED`. */
+  static create(options: TrustBundleOptions): TrustBundle {
+    const { sequence = 0, refreshHintSeconds } = options;
+    for (const [name, value] of Object.entries({ sequence, refreshHintSeconds: refreshHintSeconds ?? 0 })) {
+      if (!Number.isSafeInteger(value) || value < 0) throw malformed(`${name} is not a whole number >= 0`);
+    }
+    return new TrustBundle(toTrustDomain(options.trustDomain), {
+      x509Authorities: options.x509Authorities.flatMap(toDer),
+      workloadTokenKeys: (options.workloadTokenKeys ?? []).map(readPublicJwk),
+      jwtAuthorities: (options.jwtAuthorities ?? []).map(readPublicJwk),
+      sequence,
+      refreshHintSeconds,
+    });
+  }
+
+  /**
+   * Parses a bundle in the SPIFFE bundle format (SPIFFE Trust Domain and Bundle, section 4), given as JSON text or as the
+   * parsed document. The format does not name its trust domain, so the caller does. As the format demands, keys of an
+   * unknown `use` or `kty` are ignored; anything else that is wrong throws `SPIFFE_BUNDLE_MALFORMED`.
+   */
+  static parse(json: unknown, trustDomain: string | TrustDomain): TrustBundle {
+    return new TrustBundle(toTrustDomain(trustDomain), parseBundleDocument(json));
+  }
+
+  /** The SPIFFE bundle document. `TrustBundle.parse` reads it back. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    return writeBundleDocument({
+      x509Authorities: rootsOf(this).map((root) => root.der),
+      workloadTokenKeys: this.workloadTokenKeys,
+      jwtAuthorities: this.jwtAuthorities,
+      sequence: this.sequence,
+      refreshHintSeconds: this.refreshHintSeconds,
+    });
+  }
+
+  /** Same trust domain and same authorities in the same order; the sequence number does not count. */
+  equals(other: TrustBundle): boolean {
+    return this.trustDomain.equals(other.trustDomain) && contentOf(this) === contentOf(other);
+  }
+}
+
+/** The parsed roots, for verification. */
+export function rootsOf(bundle: TrustBundle): readonly Certificate[] {
+  return parsedBundles.get(bundle)?.roots ?? [];
+}
+
+/** The workload token key of that `kid`, ready to verify with. */
+export function workloadTokenKeyOf(bundle: TrustBundle, kid: string): KeyObject | undefined {
+  return parsedBundles.get(bundle)?.tokenKeys.get(kid);
+}
+
+function contentOf(bundle: TrustBundle): string {
+  return JSON.stringify([bundle.x509AuthoritiesPem, bundle.workloadTokenKeys, bundle.jwtAuthorities]);
+}
+
+function readRoot(der: Uint8Array): Certificate {
+  try {
+    const root = readCertificate(der);
+    requireSignerProfile(root, 0);
+    return root;
+  } catch (cause) {
+    throw malformed(`an X.509 authority is not usable: ${cause instanceof Error ? cause.message : ''}`, cause);
+  }
+}
+
+function uniqueKeys(keys: readonly Jwk[]): readonly Jwk[] {
+  const kids = new Set(keys.map((key) => key.kid));
+  if (kids.size < keys.length) throw malformed('two keys have the same kid');
+  return Object.freeze([...keys]);
+}
+
+function toTrustDomain(trustDomain: string | TrustDomain): TrustDomain {
+  return typeof trustDomain === 'string' ? TrustDomain.parse(trustDomain) : trustDomain;
+}
+
+function toDer(authority: string | Uint8Array | X509Certificate): readonly Uint8Array[] {
+  if (authority instanceof X509Certificate) return [new Uint8Array(authority.raw)];
+  if (typeof authority !== 'string') return [Uint8Array.from(authority)];
+  let blocks: readonly Uint8Array[];
+  try {
+    blocks = readPem(authority, 'CERTIFICATE');
+  } catch (cause) {
+    throw malformed('an X.509 authority is not PEM', cause);
+  }
+  if (blocks.length === 0) throw malformed('an X.509 authority is empty text');
+  return blocks;
+}
+
+function malformed(why: string, cause?: unknown): SpiffeError {
+  return new SpiffeError('SPIFFE_BUNDLE_MALFORMED', `expected a SPIFFE trust bundle, but ${why}`, { cause });
+}
