@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+const port = z.number().int().min(1).max(65535);
+const listener = z.object({ host: z.string(), port }).strict();
+
+/** The agent's configuration file; an unknown key is an error. */
+export const agentConfigSchema = z
+  .object({
+    /** This machine's name, as the `Node` manifest has it. */
+    node: z.string().min(1),
+    trustDomain: z.string().default('cluster.local'),
+    /** Where everything that must survive a restart is kept (0600). */
+    data: z.string().min(1),
+    controller: z.object({ address: z.string() }).strict(),
+    /** One-time join token with the pin of the mesh's root; needed until the first certificate is here. */
+    joinFile: z.string().optional(),
+    tunnel: listener.default({ host: '0.0.0.0', port: 15002 }),
+    outbound: listener.default({ host: '::', port: 15001 }),
+    inbound: listener.default({ host: '::', port: 15006 }),
+    interception: z
+      .object({
+        backend: z.enum(['auto', 'nftables', 'iptables']).default('auto'),
+        mode: z.enum(['auto', 'tproxy', 'redirect']).default('auto'),
+        failurePolicy: z.enum(['closed', 'open']).default('closed'),
+      })
+      .strict()
+      .default({ backend: 'auto', mode: 'auto', failurePolicy: 'closed' }),
+    /** Take a source address for an identity without pinning it to an interface. Only where nobody can spoof. */
+    trustNetworkForSource: z.boolean().default(false),
+    metrics: listener.default({ host: '127.0.0.1', port: 9090 }),
+    /** Unix socket of `mesh status` and `mesh tunnels`. */
+    admin: z.string().default('/run/meshwright/agent.sock'),
+    logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .strict();
+
+export type AgentConfig = z.output<typeof agentConfigSchema>;
+
+export async function loadAgentConfig(file: string): Promise<AgentConfig> {
+  const result = agentConfigSchema.safeParse(parse(await readFile(file, 'utf8')));
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => `  ${issue.path.join('.') || '(file)'}: ${issue.message}`);
+  throw new Error(`${file} is not an agent configuration:\n${problems.join('\n')}`);
+}

@@ -1,0 +1,39 @@
+import { readFile } from 'node:fs/promises';
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+const port = z.number().int().min(1).max(65535);
+const listener = z.object({ host: z.string(), port }).strict();
+
+/** The controller's configuration file; an unknown key is an error. */
+export const controllerConfigSchema = z
+  .object({
+    trustDomain: z.string().default('cluster.local'),
+    /** Where the CA and the last good manifests are kept. */
+    data: z.string().min(1),
+    /** 32 random bytes that encrypt the CA's keys at rest; made (0600) when missing. Default `<data>/ca.key`. */
+    keyFile: z.string().optional(),
+    /** Directory of Kubernetes-shaped manifests; changes take effect at once. */
+    manifests: z.string().min(1),
+    listen: listener.default({ host: '0.0.0.0', port: 15010 }),
+    /** Lifetime of agents' certificates. Default 24 h. */
+    svidTtlMs: z.number().int().min(2_000).default(86_400_000),
+    /** Lifetime of workload tokens. Default 1 h. */
+    tokenTtlMs: z.number().int().min(2_000).default(3_600_000),
+    /** What happens at a destination without policies. */
+    defaultAction: z.enum(['allow', 'deny']).default('allow'),
+    metrics: listener.default({ host: '127.0.0.1', port: 9091 }),
+    /** Unix socket for `join-token` and `status`. */
+    admin: z.string().default('/run/meshwright/controller.sock'),
+    logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .strict();
+
+export type ControllerConfig = z.output<typeof controllerConfigSchema>;
+
+export async function loadControllerConfig(file: string): Promise<ControllerConfig> {
+  const result = controllerConfigSchema.safeParse(parse(await readFile(file, 'utf8')));
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => `  ${issue.path.join('.') || '(file)'}: ${issue.message}`);
+  throw new Error(`${file} is not a controller configuration:\n${problems.join('\n')}`);
+}

@@ -1,0 +1,35 @@
+import type { Duplex } from 'node:stream';
+import { sleep, systemClock } from '../core/index.js';
+import type { Clock } from '../core/index.js';
+import { detectProtocol, http1Refusal } from '../traffic/index.js';
+
+/**
+ * Tells an application that it was refused, in its own language: an HTTP/1 client gets the status and
+ * `connection: close`; everyone else gets a reset, and so does a client that says nothing within `timeoutMs`
+ * (default 2,000). No reason is given.
+ */
+export async function answerRefusal(
+  socket: Duplex & { resetAndDestroy?: () => unknown },
+  status: number,
+  options: { readonly clock?: Clock | undefined; readonly timeoutMs?: number | undefined } = {},
+): Promise<void> {
+  const clock = options.clock ?? systemClock;
+  const reset = (): void => {
+    if (socket.resetAndDestroy === undefined) socket.destroy();
+    else socket.resetAndDestroy();
+  };
+  try {
+    const { protocol } = await detectProtocol(socket, { timeoutMs: options.timeoutMs ?? 2_000, clock });
+    if (protocol !== 'http1') {
+      reset();
+      return;
+    }
+    socket.end(http1Refusal(status));
+    // Read on for a moment: closing with unread bytes would reset the connection and lose the answer.
+    socket.resume();
+    await Promise.race([new Promise((resolve) => socket.once('close', resolve)), sleep(clock, 1_000)]);
+    socket.destroy();
+  } catch {
+    reset();
+  }
+}

@@ -1,0 +1,358 @@
+/**
+ * The destination's end of the data path: everything that wants to reach a workload of this node comes through here,
+ * whether it arrives by tunnel, from a pod of this very node, or as plaintext.
+ *
+ *   authenticate -> admit (own snapshot, engine) -> register -> dial the workload -> only now accept -> bytes
+ *
+ * `close` lets running connections finish, `destroy` ends them.
+ */
+import type { Duplex } from 'node:stream';
+import { formatSocketAddress, notify, noObserver, parseSocketAddress, silentLogger, systemClock } from '../../core/index.js';
+import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../core/index.js';
+import { splice } from '../../internal/splice.js';
+import { detectProtocol } from '../../traffic/index.js';
+import type { TunnelRequest, TunnelAnnouncement } from '../../tunnel/index.js';
+import type { AuthenticatedSource } from '../authenticated-source.js';
+import { verifiedSourceAddress } from './source-address.js';
+import { EvidenceStore } from '../evidence.js';
+import type { ConnectionFacts, MeshEvent } from '../events.js';
+import type { MeshView } from '../mesh-view.js';
+import { refusalReasons } from '../refusal.js';
+import type { RefusalReason } from '../refusal.js';
+import { traceContext } from '../trace-context.js';
+import { admit } from './admission.js';
+import type { Admission } from './admission.js';
+import { ConnectionLog } from '../connection-log.js';
+import { serveHttp } from './serve-http.js';
+import { ConnectionRevoked, LiveConnection } from './live-connection.js';
+import type { PeerAuthenticator } from './peer-authenticator.js';
+
+/** Opens the plain connection to a workload. */
+export type DeliveryDial = (request: {
+  readonly destination: SocketAddress;
+  /** Keep this source address, where the platform can. Only ever a verified one. */
+  readonly sourceIp?: string | undefined;
+  readonly signal: AbortSignal;
+}) => Promise<Duplex>;
+
+/** The agent's view, and word of newer ones. `SnapshotStore` of `meshwright/snapshot` satisfies it through `viewsOf`. */
+export interface MeshViews {
+  /** Undefined until the first snapshot: everything is refused. */
+  readonly current: MeshView | undefined;
+  subscribe(listener: (view: MeshView) => void): Disposable;
+}
+
+export interface InboundPathOptions {
+  readonly views: MeshViews;
+  readonly authenticator: PeerAuthenticator;
+  readonly evidence: EvidenceStore;
+  readonly dial: DeliveryDial;
+  /** The agent's own listeners, refused as destinations. Default 15001, 15002, 15006. */
+  readonly ownPorts?: readonly number[] | undefined;
+  /** How long an application may take to send its first byte before it counts as server-first. Default 3,000. */
+  readonly detectTimeoutMs?: number | undefined;
+  /** Default 4,096; further ones are refused. */
+  readonly maxConnections?: number | undefined;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+  readonly observer?: Observer<MeshEvent> | undefined;
+}
+
+/** Something that asks for a destination and can be answered. */
+export interface Arrival {
+  readonly source: AuthenticatedSource;
+  readonly destination: SocketAddress;
+  readonly traceId: string;
+  /** Aborts when the asking side goes away. */
+  readonly signal: AbortSignal;
+  /** Called once, after the workload was reached. */
+  accept(): Duplex;
+}
+
+/** How an arrival ended. A refused one was never accepted, so the caller still has to answer. */
+export type Served =
+  | { readonly served: true }
+  | { readonly served: false; readonly reason: RefusalReason; readonly admission?: Admission | undefined };
+
+export class InboundPath implements Closable {
+  readonly #options: InboundPathOptions;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #observer: Observer<MeshEvent>;
+  readonly #ownPorts: ReadonlySet<number>;
+  readonly #detectTimeoutMs: number;
+  readonly #maxConnections: number;
+  readonly #connections = new Map<LiveConnection, Promise<void>>();
+  readonly #subscription: Disposable;
+  readonly #log: ConnectionLog;
+  #closing = false;
+
+  constructor(options: InboundPathOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger ?? silentLogger;
+    this.#observer = options.observer ?? noObserver;
+    this.#ownPorts = new Set(options.ownPorts ?? [15001, 15002, 15006]);
+    this.#detectTimeoutMs = options.detectTimeoutMs ?? 3_000;
+    this.#maxConnections = options.maxConnections ?? 4_096;
+    this.#log = new ConnectionLog({ side: 'inbound', logger: this.#logger, observer: this.#observer, clock: this.#clock });
+    this.#subscription = options.views.subscribe((view) => {
+      for (const connection of this.#connections.keys()) connection.reconsider(view);
+    });
+  }
+
+  /** Connections being served, for status. */
+  get connections(): readonly ConnectionFacts[] {
+    return [...this.#connections.keys()].map((connection) => connection.facts);
+  }
+
+  /** The tunnel server's `onConnect`. Never throws; always answers. */
+  async onConnect(request: TunnelRequest): Promise<void> {
+    const trace = traceContext(request.headers['traceparent']);
+    const id = `${trace.traceId.slice(0, 8)}-${request.authority}`;
+    const unverified: ConnectionFacts = {
+      id,
+      traceId: trace.traceId,
+      node: request.peer.spiffeId.toString(),
+      destination: request.authority,
+    };
+    const refuse = (reason: RefusalReason, detail: string): void => {
+      this.#log.refused(unverified, reason, { detail });
+      request.refuse(refusalReasons[reason].status);
+    };
+
+    let destination: SocketAddress;
+    try {
+      destination = parseSocketAddress(request.authority);
+    } catch {
+      refuse('authority-malformed', 'expected IP:port');
+      return;
+    }
+    const verified = await this.#options.authenticator.authenticate(request.peer, request.session, request.headers);
+    if ('refused' in verified) {
+      refuse(verified.refused, verified.detail);
+      return;
+    }
+    const address = verifiedSourceAddress(this.#options.views.current, verified, request.headers['forwarded']);
+    const outcome = await this.serve({
+      source: address === undefined ? verified : { ...verified, address },
+      destination,
+      traceId: trace.traceId,
+      signal: request.signal,
+      accept: () => request.accept(),
+    });
+    if (!outcome.served) request.refuse(refusalReasons[outcome.reason].status);
+  }
+
+  /** The tunnel server's `onAnnounce`: fresh evidence for streams that are open. Answers a status. */
+  async onAnnounce(announcement: TunnelAnnouncement): Promise<number> {
+    const { peer, session, headers } = announcement;
+    const verified = await this.#options.authenticator.authenticate(peer, session, headers);
+    if (!('refused' in verified)) return 204;
+    this.#logger.warn('workload evidence refused', {
+      reason: verified.refused,
+      detail: verified.detail,
+      peer: peer.spiffeId.toString(),
+    });
+    return refusalReasons[verified.refused].status;
+  }
+
+  /**
+   * Serves one arrival to its end. Resolves `served: false` with the reason when it was refused before `accept`;
+   * what goes wrong later ends the stream and is logged here.
+   */
+  async serve(arrival: Arrival): Promise<Served> {
+    const view = this.#options.views.current;
+    const base = this.#facts(arrival, undefined);
+    if (view === undefined || this.#closing || this.#connections.size >= this.#maxConnections) {
+      const reason = view === undefined ? 'no-snapshot' : 'shutting-down';
+      this.#log.refused(base, reason, {});
+      return { served: false, reason };
+    }
+    const admission = admit(view, arrival.source, arrival.destination, this.#ownPorts);
+    const facts = this.#facts(arrival, admission);
+    if (!admission.admitted) {
+      this.#log.refused(facts, admission.reason, { detail: admission.detail, decision: admission.decision });
+      return { served: false, reason: admission.reason, admission };
+    }
+
+    const connection = new LiveConnection({
+      source: arrival.source,
+      destination: arrival.destination,
+      facts,
+      admission,
+      ownPorts: this.#ownPorts,
+    });
+    const { promise: ended, resolve: end } = withResolvers();
+    // Registered before the first await: a snapshot that comes while dialling must find it.
+    this.#connections.set(connection, ended);
+    const { evidence } = arrival.source;
+    const watch =
+      evidence === undefined
+        ? undefined
+        : this.#options.evidence.watch(evidence, () =>
+            connection.revoke('evidence-expired', 'no fresh token or certificate came in time'),
+          );
+    try {
+      return await this.#deliver(arrival, connection);
+    } finally {
+      watch?.[Symbol.dispose]();
+      connection.closed();
+      this.#connections.delete(connection);
+      end();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all(this.#connections.values());
+    this.#subscription[Symbol.dispose]();
+  }
+
+  destroy(reason?: Error): void {
+    this.#closing = true;
+    this.#subscription[Symbol.dispose]();
+    for (const connection of this.#connections.keys()) connection.revoke('shutting-down', reason?.message ?? 'destroyed');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #deliver(arrival: Arrival, connection: LiveConnection): Promise<Served> {
+    const signal = AbortSignal.any([arrival.signal, connection.signal]);
+    const dial = (): Promise<Duplex> =>
+      this.#options.dial({ destination: arrival.destination, sourceIp: arrival.source.address, signal });
+    let upstream: Duplex;
+    try {
+      upstream = await dial();
+    } catch (error) {
+      const reason = revokedReason(connection.signal) ?? 'deliver-failed';
+      this.#log.refused(connection.facts, reason, { error });
+      return { served: false, reason };
+    }
+    if (signal.aborted) {
+      upstream.destroy();
+      const reason = revokedReason(connection.signal) ?? 'deliver-failed';
+      this.#log.refused(connection.facts, reason, {});
+      return { served: false, reason };
+    }
+    const downstream = arrival.accept();
+    // Errors surface through splice and the HTTP proxy; between them a stray one must not end the process.
+    downstream.on('error', () => undefined);
+    upstream.on('error', () => undefined);
+    const ended = this.#log.opened(connection.facts);
+    const revoke = (): void => {
+      downstream.destroy();
+      upstream.destroy();
+    };
+    connection.signal.addEventListener('abort', revoke, { once: true });
+    try {
+      await this.#pass(connection, downstream, upstream, dial, signal, ended);
+    } finally {
+      connection.signal.removeEventListener('abort', revoke);
+      upstream.destroy();
+    }
+    return { served: true };
+  }
+
+  /** Passes bytes, judged as the admission demands, and reports the end. */
+  async #pass(
+    connection: LiveConnection,
+    downstream: Duplex,
+    upstream: Duplex,
+    dial: () => Promise<Duplex>,
+    signal: AbortSignal,
+    ended: ReturnType<ConnectionLog['opened']>,
+  ): Promise<void> {
+    if (connection.admission.verdict === 'needs-http') {
+      const { protocol } = await detectProtocol(downstream, {
+        timeoutMs: this.#detectTimeoutMs,
+        clock: this.#clock,
+        signal,
+      }).catch(() => ({ protocol: 'closed' as const }));
+      if (protocol === 'closed') {
+        downstream.destroy();
+        ended({ outcome: revokedReason(connection.signal) === undefined ? 'eof' : 'refused', reason: revokedReason(connection.signal) });
+        return;
+      }
+      if (protocol === 'http1') {
+        connection.open('http');
+        const result = await serveHttp({
+          connection,
+          views: this.#options.views,
+          downstream,
+          upstream,
+          dial,
+          clock: this.#clock,
+          logger: this.#logger,
+          observer: this.#observer,
+          signal,
+        });
+        ended({ outcome: result.outcome, reason: revokedReason(connection.signal), ...result.bytes });
+        return;
+      }
+      if (!this.#passOpaque(connection, protocol)) {
+        downstream.destroy();
+        ended({ outcome: 'refused', reason: 'http-required' });
+        return;
+      }
+    }
+    connection.open('opaque');
+    const result = await splice(downstream, upstream, { signal });
+    ended({
+      outcome: revokedReason(connection.signal) === undefined ? result.outcome : 'refused',
+      reason: revokedReason(connection.signal),
+      receivedBytes: result.aToBBytes,
+      sentBytes: result.bToABytes,
+    });
+  }
+
+  /** HTTP rules concern this connection, but it does not speak HTTP/1 in the clear: judge it as opaque bytes. */
+  #passOpaque(connection: LiveConnection, protocol: string): boolean {
+    const view = this.#options.views.current;
+    if (view === undefined) return false;
+    const decision = connection.judgeOpaque(view);
+    notify(this.#observer, { type: 'request', connection: connection.facts, protocol: 'tcp', decision });
+    if (decision.allowed) return true;
+    const hint =
+      protocol === 'tls'
+        ? 'the application speaks TLS on a port with HTTP rules; the rules cannot be evaluated, so remove them or let the mesh do the encryption'
+        : protocol === 'http2'
+          ? 'the application speaks HTTP/2 on a port with HTTP rules; only HTTP/1 is judged by request'
+          : protocol === 'silent'
+            ? 'the client sent nothing (a server-first protocol?) on a port with HTTP rules'
+            : 'the application does not speak HTTP on a port with HTTP rules';
+    this.#log.refused(connection.facts, 'http-required', { detail: hint, decision, protocol });
+    return false;
+  }
+
+  #facts(arrival: Arrival, admission: Admission | undefined): ConnectionFacts {
+    const { source } = arrival;
+    const destination = formatSocketAddress(arrival.destination);
+    return Object.freeze({
+      id: `${arrival.traceId.slice(0, 8)}-${destination}`,
+      traceId: arrival.traceId,
+      principal: source.principal?.toString(),
+      node: source.node,
+      via: source.via,
+      sourceAddress: source.address,
+      destination,
+      workload:
+        admission?.workload === undefined ? undefined : `${admission.workload.namespace}/${admission.workload.name}`,
+      services: admission?.services,
+    });
+  }
+}
+
+function revokedReason(signal: AbortSignal): RefusalReason | undefined {
+  return signal.aborted && signal.reason instanceof ConnectionRevoked ? signal.reason.reason : undefined;
+}
+
+function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,18 @@
+import type { MeshView } from '../mesh-view.js';
+import type { MeshViews } from './inbound-path.js';
+
+/** What is read of a `SnapshotStore<MeshState, MeshView>`, so that the data path needs no store of its own. */
+export interface ViewStore {
+  readonly current: { readonly value: MeshView } | undefined;
+  subscribe(listener: (snapshot: { readonly value: MeshView }) => void): Disposable;
+}
+
+/** The views of a snapshot store. */
+export function viewsOf(store: ViewStore): MeshViews {
+  return {
+    get current() {
+      return store.current?.value;
+    },
+    subscribe: (listener) => store.subscribe((snapshot) => listener(snapshot.value)),
+  };
+}

@@ -1,0 +1,62 @@
+export { AdminSocket, callAdmin } from './admin-socket.js';
+export type { AdminHandler, AdminSocketOptions } from './admin-socket.js';
+export type { AuthenticatedSource, UnverifiedSource } from './authenticated-source.js';
+export { MeshError, meshErrorCodes } from './errors.js';
+export type { MeshErrorCode } from './errors.js';
+export type { ConnectionFacts, MeshEvent, SourceVia } from './events.js';
+export { EvidenceStore } from './evidence.js';
+export type { EvidenceKey } from './evidence.js';
+export { admit } from './inbound/admission.js';
+export type { Admission } from './inbound/admission.js';
+export { InboundPath } from './inbound/inbound-path.js';
+export type { Arrival, DeliveryDial, InboundPathOptions, MeshViews, Served } from './inbound/inbound-path.js';
+export { viewsOf } from './inbound/mesh-views.js';
+export type { ViewStore } from './inbound/mesh-views.js';
+export { PeerAuthenticator } from './inbound/peer-authenticator.js';
+export type { PeerAuthenticatorOptions } from './inbound/peer-authenticator.js';
+export { PlaintextPath } from './inbound/plaintext-path.js';
+export type { CapturedConnection, PlaintextPathOptions } from './inbound/plaintext-path.js';
+export { interceptionPlan } from './interception-plan.js';
+export { InterceptionReconciler } from './interception-reconciler.js';
+export type { InterceptionReconcilerOptions, RuleApplier } from './interception-reconciler.js';
+export { localPrincipals } from './local-principals.js';
+export { MeshIndex, resourceKey } from './mesh-index.js';
+export type { Destination } from './mesh-index.js';
+export { parseMeshState, prepareMeshView } from './mesh-view.js';
+export type { MeshView } from './mesh-view.js';
+export { EndpointPicker } from './outbound/endpoint-picker.js';
+export { LocalAuthenticator } from './outbound/local-authenticator.js';
+export type { LocalAuthenticatorOptions } from './outbound/local-authenticator.js';
+export { OutboundPath } from './outbound/outbound-path.js';
+export type { OutboundPathOptions } from './outbound/outbound-path.js';
+export { SourcePins } from './outbound/source-pins.js';
+export type { HostInterface } from './outbound/source-pins.js';
+export { refusalReasons } from './refusal.js';
+export type { RefusalInfo, RefusalReason } from './refusal.js';
+export {
+  meshNodeSchema,
+  meshServiceSchema,
+  meshSettingsSchema,
+  meshStateSchema,
+  policyManifestSchema,
+  serviceEndpointSchema,
+  servicePortSchema,
+  workloadPortSchema,
+  workloadSchema,
+} from './resources.js';
+export type {
+  MeshNode,
+  MeshService,
+  MeshSettings,
+  MeshState,
+  MeshStateInput,
+  PolicyManifest,
+  ServiceEndpoint,
+  ServicePort,
+  Workload,
+  WorkloadPort,
+} from './resources.js';
+export { scopeToNode } from './scope.js';
+export { traceContext } from './trace-context.js';
+export type { TraceContext } from './trace-context.js';
+export { workloadRegistry } from './workload-registry.js';

@@ -1,0 +1,147 @@
+/**
+ * One snapshot's resources, indexed by address for the two ends of the data path. Built once per snapshot and never
+ * changed, so that a connection sees one consistent view however many snapshots follow.
+ */
+import { formatSocketAddress } from '../core/index.js';
+import { MeshError } from './errors.js';
+import type { MeshNode, MeshService, MeshState, ServicePort, Workload } from './resources.js';
+
+/** `namespace/name`. */
+export function resourceKey(resource: { readonly namespace: string; readonly name: string }): string {
+  return `${resource.namespace}/${resource.name}`;
+}
+
+/** Where a captured connection wants to go. */
+export type Destination =
+  | { readonly kind: 'service'; readonly service: MeshService; readonly port: ServicePort }
+  | { readonly kind: 'workload'; readonly workload: Workload };
+
+export class MeshIndex {
+  readonly state: MeshState;
+  /** The node this index was built for. */
+  readonly node: string;
+  readonly localWorkloads: readonly Workload[];
+  readonly #nodes: ReadonlyMap<string, MeshNode>;
+  readonly #workloadByAddress: ReadonlyMap<string, Workload>;
+  readonly #workloadByKey: ReadonlyMap<string, Workload>;
+  readonly #serviceByAddress: ReadonlyMap<string, Destination>;
+  readonly #servicesByEndpoint: ReadonlyMap<string, readonly string[]>;
+  readonly #denied: ReadonlyMap<string, string>;
+
+  private constructor(state: MeshState, node: string) {
+    this.state = state;
+    this.node = node;
+    this.localWorkloads = state.workloads.filter((workload) => workload.node === node);
+    this.#nodes = new Map(state.nodes.map((each) => [each.name, each]));
+    this.#workloadByKey = new Map(state.workloads.map((workload) => [resourceKey(workload), workload]));
+    this.#workloadByAddress = indexAddresses(state);
+    this.#serviceByAddress = indexServices(state);
+    this.#servicesByEndpoint = indexEndpoints(state);
+    this.#denied = new Map(state.denied.map((each) => [each.service, each.reason]));
+  }
+
+  /**
+   * Indexes `state` as seen by `node`. Throws `MESH_STATE_INVALID` when one address belongs to two workloads or one
+   * service address to two services: guessing which one is meant would be guessing an identity.
+   */
+  static build(state: MeshState, node: string): MeshIndex {
+    return new MeshIndex(state, node);
+  }
+
+  nodeNamed(name: string): MeshNode | undefined {
+    return this.#nodes.get(name);
+  }
+
+  /** The workload that has this address, on whatever node. */
+  workloadAt(ip: string): Workload | undefined {
+    return this.#workloadByAddress.get(ip);
+  }
+
+  /** By `namespace/name`. */
+  workloadNamed(key: string): Workload | undefined {
+    return this.#workloadByKey.get(key);
+  }
+
+  /** The enrolled service or enrolled workload behind a captured original destination. */
+  destinationAt(ip: string, port: number): Destination | undefined {
+    const service = this.#serviceByAddress.get(formatSocketAddress({ ip, port }));
+    if (service !== undefined) return service;
+    const workload = this.#workloadByAddress.get(ip);
+    return workload?.enrolled === true ? { kind: 'workload', workload } : undefined;
+  }
+
+  /**
+   * `namespace/name` of every service that has this pod and port as an endpoint, ready or not: while an endpoint is not
+   * ready its service's policies must still apply to whoever dials the pod directly.
+   */
+  servicesOf(ip: string, port: number): readonly string[] {
+    return this.#servicesByEndpoint.get(formatSocketAddress({ ip, port })) ?? [];
+  }
+
+  /** Why everything to one of these services is denied, or undefined when nothing is. */
+  deniedReason(services: readonly string[]): string | undefined {
+    for (const service of services) {
+      const reason = this.#denied.get(service);
+      if (reason !== undefined) return reason;
+    }
+    return this.#denied.get('*');
+  }
+}
+
+function indexAddresses(state: MeshState): Map<string, Workload> {
+  const index = new Map<string, Workload>();
+  for (const workload of state.workloads) {
+    for (const address of workload.addresses) {
+      const other = index.get(address);
+      if (other !== undefined) {
+        throw new MeshError(
+          'MESH_STATE_INVALID',
+          `expected every address to belong to one workload, but ${address} belongs to ${resourceKey(other)} and ${resourceKey(workload)}; ` +
+            'delete the pod that is gone or correct its IP',
+          { fields: { address, workloads: [resourceKey(other), resourceKey(workload)] } },
+        );
+      }
+      index.set(address, workload);
+    }
+  }
+  return index;
+}
+
+function indexServices(state: MeshState): Map<string, Destination> {
+  const index = new Map<string, Destination>();
+  for (const service of state.services) {
+    if (!service.enrolled) continue;
+    for (const port of service.ports) {
+      if (port.protocol !== 'TCP') continue;
+      for (const ip of service.clusterIps) {
+        const address = formatSocketAddress({ ip, port: port.port });
+        const other = index.get(address);
+        if (other?.kind === 'service') {
+          throw new MeshError(
+            'MESH_STATE_INVALID',
+            `expected every service address to belong to one service, but ${address} belongs to ${resourceKey(other.service)} and ${resourceKey(service)}`,
+            { fields: { address } },
+          );
+        }
+        index.set(address, { kind: 'service', service, port });
+      }
+    }
+  }
+  return index;
+}
+
+function indexEndpoints(state: MeshState): Map<string, string[]> {
+  const index = new Map<string, string[]>();
+  for (const service of state.services) {
+    for (const port of service.ports) {
+      if (port.protocol !== 'TCP') continue;
+      for (const endpoint of port.endpoints) {
+        const address = formatSocketAddress({ ip: endpoint.address, port: endpoint.port });
+        const services = index.get(address) ?? [];
+        if (!services.includes(resourceKey(service))) services.push(resourceKey(service));
+        index.set(address, services);
+      }
+    }
+  }
+  return index;
+}

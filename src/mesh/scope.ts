@@ -1,0 +1,45 @@
+import { resourceKey } from './mesh-index.js';
+import type { MeshState, PolicyManifest, Workload } from './resources.js';
+
+/**
+ * Cuts a mesh state down to what the agent of `node` needs: its own workloads in full; of the others only what it takes
+ * to dial them and to recognise their addresses (no labels, no probe ports); services that are enrolled, or that have a
+ * local endpoint; and only policies that can judge a local workload.
+ */
+export function scopeToNode(state: MeshState, node: string): MeshState {
+  const localServices = new Set(
+    state.services
+      .filter((service) =>
+        service.ports.some((port) => port.endpoints.some((endpoint) => endpoint.node === node)),
+      )
+      .map(resourceKey),
+  );
+  const localNamespaces = new Set(
+    state.workloads.filter((workload) => workload.node === node).map((workload) => workload.namespace),
+  );
+  return {
+    ...state,
+    workloads: state.workloads.map((workload) => (workload.node === node ? workload : remote(workload))),
+    services: state.services.filter((service) => service.enrolled || localServices.has(resourceKey(service))),
+    policies: state.policies.filter((policy) => concerns(policy, localServices, localNamespaces)),
+    denied: state.denied.filter(({ service }) => service === '*' || localServices.has(service)),
+  };
+}
+
+function remote(workload: Workload): Workload {
+  return { ...workload, labels: {}, ports: [], probePorts: [], hostInterface: undefined };
+}
+
+/** Keeps every policy unless it names services of its own namespace and none of them has a local endpoint. */
+function concerns(policy: PolicyManifest, services: ReadonlySet<string>, namespaces: ReadonlySet<string>): boolean {
+  const { kind, metadata, spec } = policy.manifest as {
+    kind?: unknown;
+    metadata?: { namespace?: unknown };
+    spec?: { targetRef?: { kind?: unknown; name?: unknown } };
+  };
+  if (kind !== 'ProxyPolicy') return true;
+  const namespace = typeof metadata?.namespace === 'string' ? metadata.namespace : 'default';
+  const target = spec?.targetRef;
+  if (target?.kind === 'Service' && typeof target.name === 'string') return services.has(`${namespace}/${target.name}`);
+  return namespaces.has(namespace);
+}

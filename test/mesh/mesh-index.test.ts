@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { MeshIndex, parseMeshState } from '../../src/mesh/index.js';
+import { meshState, meshStateInput } from './fixtures.js';
+
+describe('MeshIndex', () => {
+  it('finds a service by ClusterIP and port, and nothing on another port', () => {
+    const index = MeshIndex.build(meshState(), 'node-a');
+    expect(index.destinationAt('10.96.0.10', 80)).toMatchObject({ kind: 'service', service: { name: 'api' } });
+    expect(index.destinationAt('10.96.0.10', 81)).toBeUndefined();
+  });
+
+  it('finds an enrolled pod on any port, and not one that is not enrolled', () => {
+    const index = MeshIndex.build(meshState(), 'node-a');
+    expect(index.destinationAt('10.244.2.6', 1234)).toMatchObject({ kind: 'workload', workload: { name: 'api-2' } });
+    expect(index.destinationAt('10.244.1.5', 8080)).toBeUndefined();
+  });
+
+  it('names every service of an endpoint, also one that is not ready', () => {
+    const state = meshStateInput();
+    const index = MeshIndex.build(
+      meshState({
+        services: [
+          ...state.services,
+          {
+            namespace: 'production',
+            name: 'api-internal',
+            clusterIps: [],
+            enrolled: true,
+            ports: [
+              {
+                port: 81,
+                endpoints: [
+                  { address: '10.244.1.6', port: 8080, workload: 'production/api-1', node: 'node-a', ready: false },
+                ],
+              },
+            ],
+          },
+        ],
+      }),
+      'node-a',
+    );
+    expect(index.servicesOf('10.244.1.6', 8080)).toEqual(['production/api', 'production/api-internal']);
+    expect(index.servicesOf('10.244.1.6', 9999)).toEqual([]);
+  });
+
+  it('refuses a state in which one address belongs to two workloads', () => {
+    const input = meshStateInput();
+    const state = meshState({
+      workloads: [
+        ...input.workloads,
+        { namespace: 'x', name: 'thief', node: 'node-b', addresses: ['10.244.1.5'], enrolled: false },
+      ],
+    });
+    expect(() => MeshIndex.build(state, 'node-a')).toThrowError(
+      expect.objectContaining({ code: 'MESH_STATE_INVALID', message: expect.stringContaining('10.244.1.5') as string }),
+    );
+  });
+
+  it('refuses a state in which one service address belongs to two services', () => {
+    const input = meshStateInput();
+    const state = meshState({ services: [...input.services, { ...input.services[0]!, name: 'other' }] });
+    expect(() => MeshIndex.build(state, 'node-a')).toThrowError(expect.objectContaining({ code: 'MESH_STATE_INVALID' }));
+  });
+
+  it('reports the reason for which a service is denied, and `*` for all', () => {
+    const one = MeshIndex.build(meshState({ denied: [{ service: 'production/api', reason: 'broken' }] }), 'node-a');
+    expect(one.deniedReason(['production/api'])).toBe('broken');
+    expect(one.deniedReason(['production/other'])).toBeUndefined();
+    const all = MeshIndex.build(meshState({ denied: [{ service: '*', reason: 'all broken' }] }), 'node-a');
+    expect(all.deniedReason([])).toBe('all broken');
+  });
+});
+
+describe('parseMeshState', () => {
+  it('names the field of an unknown or malformed value', () => {
+    expect(() => parseMeshState({ ...meshStateInput(), extra: 1 })).toThrowError(/extra/);
+    expect(() =>
+      parseMeshState(meshStateInput({ nodes: [{ name: 'n', addresses: ['::ffff:10.0.0.1'] }] })),
+    ).toThrowError(/nodes\.0\.addresses\.0/);
+    expect(() => parseMeshState(undefined)).toThrowError(expect.objectContaining({ code: 'MESH_STATE_INVALID' }));
+  });
+});
