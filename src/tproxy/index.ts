@@ -1,0 +1,11 @@
+export { TproxyListener } from './tproxy-listener.js';
+export type { InterceptedConnection, ListenerMode, TproxyListenerOptions } from './tproxy-listener.js';
+export { dialUpstream } from './dial-upstream.js';
+export type { DialUpstreamOptions } from './dial-upstream.js';
+export { defaultMarks } from './marks.js';
+export type { InterceptionMarks, MaskedMark } from './marks.js';
+export type { TproxyEvent } from './events.js';
+export { TproxyError, tproxyErrorCodes } from './errors.js';
+export type { TproxyErrorCode } from './errors.js';
+export { NativeError, nativeErrorCodes } from '../internal/native/errors.js';
+export type { NativeErrorCode } from '../internal/native/errors.js';
