@@ -5,7 +5,7 @@
 // counts as one. Under MESHWRIGHT_REQUIRE_ALL=1 whatever set-up could not do, and every skipped test, is a failure.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { root, run, say, tools } from './lib/process.mjs';
+import { excerpt, root, run, say, tools } from './lib/process.mjs';
 import { setup } from './setup.mjs';
 
 const requireAll = process.env.MESHWRIGHT_REQUIRE_ALL === '1';
@@ -27,14 +27,6 @@ const checks = [
   { name: 'lint (eslint)', command: [tools.eslint, '--max-warnings', '0', '.'] },
 ];
 
-/** Enough to see what is wrong; the tool itself shows the rest. */
-function lastLines(output, most = 80) {
-  const lines = output.trim().split('\n');
-  return lines.length <= most
-    ? lines.join('\n')
-    : [`… ${lines.length - most} lines more`, ...lines.slice(-most)].join('\n');
-}
-
 /** Two at a time: more would only make each other slow. */
 async function runChecks() {
   const waiting = [...checks];
@@ -46,7 +38,7 @@ async function runChecks() {
         count.passed += 1;
         say(`check: ${check.name}: ok, ${seconds}`);
       } else {
-        say(`check: ${check.name}: FAILED, ${seconds}\n${lastLines(output)}`);
+        say(`check: ${check.name}: FAILED, ${seconds}\n${excerpt(output)}`);
         fail(`check: ${check.name}`);
       }
     }

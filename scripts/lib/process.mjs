@@ -25,12 +25,20 @@ export function hasCommand(name) {
   });
 }
 
+/** What tools print, cut in the middle: some say first what is wrong, some last. */
+export function excerpt(text, { first = 30, last = 50 } = {}) {
+  const lines = text.trim().split('\n');
+  if (lines.length <= first + last) return lines.join('\n');
+  const cut = `… ${lines.length - first - last} lines more …`;
+  return [...lines.slice(0, first), cut, ...lines.slice(-last)].join('\n');
+}
+
 /** Runs quietly; on failure shows what it printed and throws. */
 export function runQuietly(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024, ...options });
   if (result.error !== undefined) throw new Error(`${command} could not be started: ${result.error.message}`);
   if (result.status !== 0) {
-    const output = `${result.stdout}${result.stderr}`.trim().split('\n').slice(-40).join('\n');
+    const output = excerpt(`${result.stdout}${result.stderr}`);
     throw new Error(
       `"${[command, ...args].join(' ')}" failed (${result.signal ?? `status ${result.status}`}):\n${output}`,
     );
