@@ -1,0 +1,11 @@
+export { AuthzEngine } from './engine.js';
+export type { AuthzOptions } from './options.js';
+export type { AuthzRequest } from './request.js';
+export type { ConnectionDecision, Decision } from './decision.js';
+export type { Explanation, FailedField, PolicyExplanation, RuleExplanation } from './explanation.js';
+export { AuthzCompileError, AuthzError, authzErrorCodes } from './errors.js';
+export type { AuthzErrorCode } from './errors.js';
+export { formatProblem } from './problem.js';
+export type { PolicyProblem } from './problem.js';
+export type { WrappedManifest } from './manifest.js';
+export type { PathNormalization } from './path-normalization.js';

@@ -1,0 +1,62 @@
+import { AuthzError } from './errors.js';
+import { pathNormalizations } from './path-normalization.js';
+import type { PathNormalization } from './path-normalization.js';
+import { show } from './problem.js';
+
+export interface AuthzOptions {
+  /** What happens where no ALLOW policy applies and no DENY matches. Default `allow`. With `deny`, a DENY policy alone opens nothing. */
+  readonly defaultAction?: 'allow' | 'deny' | undefined;
+  /** The mesh's trust domain. When given, an ALLOW by namespace or service account believes only its principals (and its aliases'). */
+  readonly trustDomain?: string | undefined;
+  /** Former or additional names of the trust domain. Default none. */
+  readonly trustDomainAliases?: readonly string[] | undefined;
+  /** Namespace whose policies apply to the whole mesh. Default `istio-system`. */
+  readonly rootNamespace?: string | undefined;
+  /** How paths are normalised before rules see them. Default `REFUSE_AMBIGUOUS`. */
+  readonly pathNormalization?: PathNormalization | undefined;
+}
+
+export interface ResolvedOptions {
+  readonly defaultAction: 'allow' | 'deny';
+  readonly trustDomain: string | undefined;
+  readonly trustDomainAliases: readonly string[];
+  readonly rootNamespace: string;
+  readonly pathNormalization: PathNormalization;
+}
+
+const known = ['defaultAction', 'trustDomain', 'trustDomainAliases', 'rootNamespace', 'pathNormalization'];
+
+/** Checks and completes the options. Throws `AUTHZ_OPTION_INVALID`. */
+export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
+  const invalid = (name: string, expected: string, got: unknown): AuthzError =>
+    new AuthzError('AUTHZ_OPTION_INVALID', `expected ${name} to be ${expected}, got ${show(got)}`, {
+      fields: { option: name },
+    });
+  for (const name of Object.keys(options))
+    if (!known.includes(name)) throw invalid(name, `absent (the options are ${known.join(', ')})`, 'it');
+  const {
+    defaultAction = 'allow',
+    trustDomain,
+    trustDomainAliases = [],
+    rootNamespace = 'istio-system',
+    pathNormalization = 'REFUSE_AMBIGUOUS',
+  } = options;
+  if (defaultAction !== 'allow' && defaultAction !== 'deny')
+    throw invalid('defaultAction', "'allow' or 'deny'", defaultAction);
+  const isTrustDomain = (text: unknown): boolean => typeof text === 'string' && /^[a-z0-9._-]{1,255}$/.test(text);
+  if (trustDomain !== undefined && !isTrustDomain(trustDomain))
+    throw invalid('trustDomain', 'a trust domain name such as cluster.local', trustDomain);
+  if (!Array.isArray(trustDomainAliases) || !trustDomainAliases.every(isTrustDomain))
+    throw invalid('trustDomainAliases', 'a list of trust domain names', trustDomainAliases);
+  if (typeof rootNamespace !== 'string' || rootNamespace === '')
+    throw invalid('rootNamespace', 'a namespace name', rootNamespace);
+  if (!pathNormalizations.includes(pathNormalization))
+    throw invalid('pathNormalization', `one of ${pathNormalizations.join(', ')}`, pathNormalization);
+  return Object.freeze({
+    defaultAction,
+    trustDomain,
+    trustDomainAliases: Object.freeze([...trustDomainAliases]),
+    rootNamespace,
+    pathNormalization,
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * Globs matched segment by segment, for paths and SPIFFE IDs. The syntax is micromatch's, cut down: `*` is any text
+ * within a segment (alone: one non-empty segment), `?` one character, `**` (a whole segment) any number of segments,
+ * even none. Everything else is literal or refused. Matching takes time linear in the text for one star, and never more
+ * than pattern times text; nothing is compiled to a regular expression.
+ */
+
+type Segment =
+  | { readonly kind: 'literal'; readonly text: string }
+  | { readonly kind: 'glob'; readonly text: string }
+  | { readonly kind: 'any' }
+  | { readonly kind: 'deep' };
+
+export interface SegmentGlob {
+  readonly pattern: string;
+  readonly segments: readonly Segment[];
+  /** The text it stands for when it has no wildcard. */
+  readonly exact: string | undefined;
+}
+
+/** What our cut of the syntax does not have, although micromatch would act on it. */
+const refused = /[[\]{}()!+@|\\^$"'`<>~#&;%\s\x00-\x20\x7f-\uffff]/;
+/** `%` introduces an escape in a path, and `~ ! $ & ' ( ) + ; @ =` may stand in one: only what micromatch acts on is refused there. */
+const refusedInPath = /[[\]{}()|\\^"`<>#;\s\x00-\x20\x7f-\uffff]/;
+
+/** Why `pattern` (without its leading `/` or scheme) is no glob of ours, or undefined when it is one. */
+export function globDefect(pattern: string, kind: 'path' | 'spiffe'): string | undefined {
+  const bad = (kind === 'path' ? refusedInPath : refused).exec(pattern);
+  if (bad !== null)
+    return `the character ${JSON.stringify(bad[0])} has no meaning here; only *, ** and ? are wildcards`;
+  for (const segment of pattern.split('/')) {
+    if (segment.includes('**') && segment !== '**') return '** must be a whole segment';
+  }
+  return undefined;
+}
+
+/** Parses a pattern that `globDefect` has nothing against. */
+export function parseSegmentGlob(pattern: string): SegmentGlob {
+  const segments = pattern.split('/').map((text): Segment => {
+    if (text === '**') return { kind: 'deep' };
+    if (text === '*') return { kind: 'any' };
+    if (text.includes('*') || text.includes('?')) return { kind: 'glob', text };
+    return { kind: 'literal', text };
+  });
+  return {
+    pattern,
+    segments,
+    exact: segments.every((segment) => segment.kind === 'literal') ? pattern : undefined,
+  };
+}
+
+/** Whether `text` split at `/` matches; both without the leading slash or scheme, or both with it. */
+export function matchSegmentGlob(glob: SegmentGlob, text: readonly string[]): boolean {
+  const { segments } = glob;
+  let at = 0;
+  let pattern = 0;
+  let resumePattern = -1;
+  let resumeAt = 0;
+  // The classic two-pointer walk: only the last `**` is ever reconsidered, so there is no exponential backtracking.
+  while (at < text.length) {
+    const segment = segments[pattern];
+    if (segment?.kind === 'deep') {
+      resumePattern = pattern;
+      resumeAt = at;
+      pattern += 1;
+      continue;
+    }
+    if (segment !== undefined && matchSegment(segment, text[at] ?? '')) {
+      at += 1;
+      pattern += 1;
+      continue;
+    }
+    if (resumePattern < 0) return false;
+    resumeAt += 1;
+    at = resumeAt;
+    pattern = resumePattern + 1;
+  }
+  while (segments[pattern]?.kind === 'deep') pattern += 1;
+  return pattern === segments.length;
+}
+
+/** Whether some text with segments drawn from `template` (a string, or undefined for any one) could match. */
+export function globCouldMatch(glob: SegmentGlob, template: readonly (string | undefined)[]): boolean {
+  // `reached[at]`: the pattern so far can match the first `at` segments of the template.
+  let reached = template.map(() => false);
+  reached = [true, ...reached];
+  for (const segment of glob.segments) {
+    if (segment.kind === 'deep') {
+      const first = reached.indexOf(true);
+      reached = reached.map((_, at) => first >= 0 && at >= first);
+    } else {
+      reached = reached.map((_, at) => {
+        if (at === 0 || reached[at - 1] !== true) return false;
+        const wanted = template[at - 1];
+        return wanted === undefined || matchSegment(segment, wanted);
+      });
+    }
+  }
+  return reached[template.length] === true;
+}
+
+function matchSegment(segment: Segment, text: string): boolean {
+  switch (segment.kind) {
+    case 'literal':
+      return segment.text === text;
+    case 'any':
+      return text !== '';
+    case 'deep':
+      return true;
+    case 'glob':
+      return matchWithin(segment.text, text);
+  }
+}
+
+function matchWithin(pattern: string, text: string): boolean {
+  let at = 0;
+  let index = 0;
+  let starIndex = -1;
+  let starAt = 0;
+  while (at < text.length) {
+    const wanted = pattern.charCodeAt(index);
+    if (wanted === 42 /* * */) {
+      starIndex = index;
+      starAt = at;
+      index += 1;
+    } else if (index < pattern.length && (wanted === 63 /* ? */ || wanted === text.charCodeAt(at))) {
+      index += 1;
+      at += 1;
+    } else if (starIndex >= 0) {
+      starAt += 1;
+      at = starAt;
+      index = starIndex + 1;
+    } else {
+      return false;
+    }
+  }
+  while (pattern.charCodeAt(index) === 42) index += 1;
+  return index === pattern.length;
+}
