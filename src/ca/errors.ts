@@ -1,0 +1,122 @@
+import { MeshwrightError, defineErrorCodes } from '../core/index.js';
+
+/** The codes thrown by `meshwright/ca`. Those of refusals also travel to agents, as the trailer `meshwright-error-code`. */
+export const caErrorCodes = defineErrorCodes({
+  CA_EXISTS: {
+    when: 'A CA is created in a store that already holds one.',
+    fix: 'Use SpiffeCA.open, or another store. A CA is never overwritten.',
+  },
+  CA_NOT_FOUND: {
+    when: 'A CA is opened from a store that holds none.',
+    fix: 'Use SpiffeCA.create once, or point the store at the right directory.',
+  },
+  CA_CLOSED: {
+    when: 'The CA, a store or a renewer is used after it was closed.',
+    fix: 'Open it again; a closed object stays closed.',
+  },
+  CA_AUTHORITY_EXPIRED: {
+    when: 'The root is past its end, or so close to it that no certificate of the smallest lifetime fits.',
+    fix: 'Rotate the root. Check the clock of this machine.',
+  },
+  CA_STORE_CORRUPT: {
+    when: 'What the store holds cannot be read, decrypted or understood, or part of it is missing.',
+    fix: 'Restore the directory from a backup, or give the right key. Nothing was changed; no new root was made.',
+  },
+  CA_STORE_KEY_INVALID: {
+    when: 'The key of a store cannot be used: missing, readable by others, not 32 bytes, an empty passphrase, or the wrong one.',
+    fix: 'Give the key file or passphrase the store was made with; a key file must have mode 0600.',
+  },
+  CA_STORE_LOCKED: {
+    when: 'Another process has the store open.',
+    fix: 'Stop that process. If none is running on any machine, remove the file named in the message.',
+  },
+  CA_STORE_FAILED: {
+    when: 'The store cannot be read or written (permissions, full disk).',
+    fix: 'Correct what the cause says; nothing was issued.',
+  },
+  CA_REQUEST_INVALID: {
+    when: 'A request to the CA is malformed: neither or both of public key and CSR, a bad lifetime, a bad message.',
+    fix: 'Correct the request as the message says.',
+  },
+  CA_SPIFFE_ID_REFUSED: {
+    when: 'The SPIFFE ID may not be issued here: another trust domain, no path, or a kind this call never issues.',
+    fix: 'Ask for an ID of the CA’s own trust domain; controller IDs are issued in the controller’s process only.',
+  },
+  CA_CSR_MALFORMED: {
+    when: 'A certificate signing request is not PKCS #10 in DER or PEM.',
+    fix: 'Send a request such as `openssl req -new` makes.',
+  },
+  CA_CSR_SIGNATURE: {
+    when: 'A certificate signing request is not signed by the key in it, or by an algorithm that is not accepted.',
+    fix: 'Sign the request with its own key: ECDSA with SHA-256 or SHA-384, or Ed25519.',
+  },
+  CA_KEY_REFUSED: {
+    when: 'A public key is not of an accepted kind.',
+    fix: 'Use ECDSA P-256 (or P-384) or Ed25519.',
+  },
+  CA_UNAUTHENTICATED: {
+    when: 'A call that needs a verified client certificate came without one.',
+    fix: 'Call with the agent’s own SVID.',
+  },
+  CA_NOT_AN_AGENT: {
+    when: 'The caller’s verified identity is not an agent of the CA’s trust domain.',
+    fix: 'Call with an SVID of the form spiffe://<trust domain>/agent/<node>.',
+  },
+  CA_SVID_EXPIRED: {
+    when: 'An SVID is past its end: it is never renewed.',
+    fix: 'Attest again, with a new join token.',
+  },
+  CA_JOIN_TOKEN_UNKNOWN: {
+    when: 'A join token is malformed or was never issued by this CA (or is long gone).',
+    fix: 'Make a new join token for the node.',
+  },
+  CA_JOIN_TOKEN_USED: {
+    when: 'A join token was used before.',
+    fix: 'Make a new join token. If the node did not use it itself, someone else did: look into it.',
+  },
+  CA_JOIN_TOKEN_EXPIRED: {
+    when: 'A join token is past its end.',
+    fix: 'Make a new join token and use it in time.',
+  },
+  CA_JOIN_TOKEN_LIMIT: {
+    when: 'There are too many unused join tokens.',
+    fix: 'Let some expire or be used before making more.',
+  },
+  CA_WORKLOAD_NOT_ON_NODE: {
+    when: 'A workload token was asked for a workload that the registry does not place on the calling node.',
+    fix: 'Nothing, if the pod is gone or elsewhere. Otherwise check what the controller knows about the node.',
+  },
+  CA_REGISTRY_FAILED: {
+    when: 'The workload registry could not answer; the token is refused.',
+    fix: 'See the cause, in the CA’s log.',
+  },
+  CA_RATE_LIMITED: {
+    when: 'A node asks too often.',
+    fix: 'Wait and try again; raise the limit if the node really needs more.',
+  },
+  CA_RESPONSE_INVALID: {
+    when: 'What the CA answered does not fit what was asked: another identity or key, a chain or token that does not verify.',
+    fix: 'Check that the agent talks to the right controller and that both run compatible versions.',
+  },
+  CA_UNAVAILABLE: {
+    when: 'The CA could not be reached, or did not answer in time.',
+    fix: 'Check the controller and the network. What is still valid goes on serving meanwhile.',
+  },
+  CA_TOKEN_UNAVAILABLE: {
+    when: 'No valid workload token is at hand for the key asked for, and none could be had.',
+    fix: 'See the cause; the connection that needed it is refused.',
+  },
+  CA_INTERNAL: {
+    when: 'The CA failed in a way that is not the caller’s doing.',
+    fix: 'See the CA’s log.',
+  },
+});
+
+export type CaErrorCode = keyof typeof caErrorCodes;
+
+export class CaError extends MeshwrightError<CaErrorCode> {}
+
+/** Whether `code` is one of this module's, as for a code that came over the wire. */
+export function isCaErrorCode(code: string | null | undefined): code is CaErrorCode {
+  return typeof code === 'string' && Object.hasOwn(caErrorCodes, code);
+}

@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readFile, readlink, rmdir, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CaError } from './errors.js';
+
+/**
+ * One process per store. The lock is a file that names its holder; it comes into being by link(2), which fails when it
+ * is there already. A holder that is certainly gone (an earlier boot, or no such process any more) is replaced; one
+ * that cannot be judged, as from another PID namespace, is respected.
+ */
+export interface StoreLock {
+  release(): Promise<void>;
+}
+
+interface Holder {
+  readonly boot: string;
+  readonly pidNamespace: string;
+  readonly pid: number;
+  /** Start time in clock ticks since boot, so that a recycled PID is not taken for the holder. */
+  readonly started: string;
+  readonly nonce: string;
+}
+
+/** Throws `CA_STORE_LOCKED`. */
+export async function lockStore(directory: string): Promise<StoreLock> {
+  const path = join(directory, 'lock');
+  const mine = JSON.stringify(await describeSelf());
+  if (!(await place(path, mine))) {
+    await replaceDeadHolder(directory, path, mine);
+  }
+  return {
+    release: async () => {
+      // Only one's own: an operator may have removed it and started another process.
+      if ((await readHolder(path)) === mine) await unlink(path).catch(() => undefined);
+    },
+  };
+}
+
+async function replaceDeadHolder(directory: string, path: string, mine: string): Promise<void> {
+  const held = await readHolder(path);
+  if (held !== undefined && (await mayBeAlive(held))) throw locked(path, held);
+  // Two processes may find the same dead holder. mkdir lets one at a time replace it.
+  const gate = join(directory, 'lock.replacing');
+  try {
+    await mkdir(gate);
+  } catch (cause) {
+    throw new CaError('CA_STORE_LOCKED', `another process is taking over the store; if none is, remove ${gate}`, {
+      cause,
+    });
+  }
+  try {
+    const now = await readHolder(path);
+    if (now !== undefined && (now !== held || (await mayBeAlive(now)))) throw locked(path, now);
+    await unlink(path).catch(() => undefined);
+    if (!(await place(path, mine))) throw locked(path, (await readHolder(path)) ?? '');
+  } finally {
+    await rmdir(gate);
+  }
+}
+
+/** Puts a lock with `content` at `path`; false when one is there. */
+async function place(path: string, content: string): Promise<boolean> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  await writeFile(temporary, content, { flag: 'wx', mode: 0o600 });
+  try {
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await unlink(temporary);
+  }
+}
+
+async function readHolder(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch(() => undefined);
+}
+
+async function mayBeAlive(content: string): Promise<boolean> {
+  const self = await describeSelf();
+  let holder: Partial<Holder>;
+  try {
+    holder = JSON.parse(content) as Partial<Holder>;
+  } catch {
+    return true;
+  }
+  if (typeof holder.pid !== 'number' || typeof holder.boot !== 'string') return true;
+  if (holder.boot !== self.boot) return false;
+  if (holder.pidNamespace !== self.pidNamespace) return true;
+  return (await startTime(holder.pid)) === holder.started;
+}
+
+async function describeSelf(): Promise<Holder> {
+  return {
+    boot: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => 'unknown')).trim(),
+    pidNamespace: await readlink('/proc/self/ns/pid').catch(() => 'unknown'),
+    pid: process.pid,
+    started: await startTime(process.pid),
+    nonce: randomBytes(8).toString('hex'),
+  };
+}
+
+/** Field 22 of /proc/<pid>/stat; without /proc, only whether the process is there. */
+async function startTime(pid: number): Promise<string> {
+  try {
+    const text = await readFile(`/proc/${String(pid)}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? 'unknown';
+  } catch {
+    try {
+      process.kill(pid, 0);
+      return 'unknown';
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'EPERM' ? 'unknown' : 'gone';
+    }
+  }
+}
+
+function locked(path: string, holder: string): CaError {
+  const pid = /"pid":(\d+)/.exec(holder)?.[1] ?? 'unknown';
+  const message = `the store is open in process ${pid}; stop it first. If it is certainly gone, remove ${path}`;
+  return new CaError('CA_STORE_LOCKED', message);
+}
