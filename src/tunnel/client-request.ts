@@ -1,0 +1,82 @@
+import type { ClientHttp2Stream, IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
+import { describeError } from '../core/index.js';
+import { TunnelError } from './errors.js';
+import { receivedHeaders } from './headers.js';
+import type { TunnelHeaders } from './headers.js';
+import type { SessionContext, SessionCore } from './session.js';
+import { cancelStream } from './tunnel-stream.js';
+
+export interface Answer {
+  readonly stream: ClientHttp2Stream;
+  readonly status: number;
+  readonly headers: TunnelHeaders;
+}
+
+/**
+ * Sends one request and waits for the header block of its answer.
+ *
+ * Rejects with `TUNNEL_SESSION_FAILED` when the session or stream ended before any answer (the caller may try another
+ * session), `TUNNEL_RESPONSE_TIMEOUT`, or the signal's reason; the stream is reset in all these cases.
+ */
+export function request(
+  context: SessionContext,
+  session: SessionCore,
+  headers: OutgoingHttpHeaders,
+  options: { readonly endStream: boolean; readonly signal?: AbortSignal | undefined },
+): Promise<Answer> {
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    let stream: ClientHttp2Stream;
+    try {
+      if (session.http2.type === undefined) throw new Error('no session');
+      stream = (session.http2 as import('node:http2').ClientHttp2Session).request(headers, {
+        endStream: options.endStream,
+      });
+    } catch (error) {
+      reject(
+        new TunnelError('TUNNEL_SESSION_FAILED', `the session took no request: ${describeError(error)}`, {
+          cause: error,
+        }),
+      );
+      return;
+    }
+    let cause: unknown;
+    const { responseTimeoutMs } = context.limits;
+    const timer = context.clock.timer(responseTimeoutMs, () =>
+      fail(new TunnelError('TUNNEL_RESPONSE_TIMEOUT', `no answer within ${String(responseTimeoutMs)} ms`)),
+    );
+    const settle = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      stream.off('close', onClose);
+    };
+    const fail = (error: unknown): void => {
+      settle();
+      cancelStream(stream);
+      reject(error as Error);
+    };
+    const onAbort = (): void => fail(signal?.reason);
+    const onClose = (): void => {
+      const why = cause ?? session.closed.reason;
+      fail(
+        new TunnelError(
+          'TUNNEL_SESSION_FAILED',
+          `the stream ended before its answer (HTTP/2 code ${String(stream.rstCode)}): ${describeError(why)}`,
+          {
+            cause: why,
+          },
+        ),
+      );
+    };
+    stream.on('error', (error) => {
+      cause = error;
+    });
+    stream.once('close', onClose);
+    stream.once('response', (block: IncomingHttpHeaders) => {
+      settle();
+      resolve({ stream, status: Number(block[':status']), headers: receivedHeaders(block) });
+    });
+    if (signal?.aborted === true) onAbort();
+    else signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
