@@ -1,0 +1,11 @@
+export { TrafficError, trafficErrorCodes } from './errors.js';
+export type { TrafficErrorCode } from './errors.js';
+export { detectProtocol } from './detect-protocol.js';
+export type { DetectProtocolOptions, DetectedProtocol, ProtocolDetection } from './detect-protocol.js';
+export { proxyHttp1 } from './http1-proxy.js';
+export type { Http1ProxyOptions } from './http1-proxy.js';
+export type { Http1ProxyResult } from './http1-result.js';
+export type { Http1Limits } from './http1-limits.js';
+export type { HttpRequestFacts } from './http1-request.js';
+export type { HttpRequestEvent, HttpVerdict, TrafficEvent } from './events.js';
+export { http1Refusal } from './http1-refusal.js';
