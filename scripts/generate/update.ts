@@ -1,7 +1,6 @@
 /** Writes the files that are made from the sources and kept in the repository; tests fail when one is behind. */
-import { writeFileSync } from 'node:fs';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorTables, renderErrorReference } from './error-reference.js';
 import { exportedNames } from './exported-names.js';
@@ -18,6 +17,7 @@ const outputs: Readonly<Record<string, string>> = {
 };
 
 for (const [path, text] of Object.entries(outputs)) {
+  mkdirSync(dirname(join(root, path)), { recursive: true });
   writeFileSync(join(root, path), text);
   process.stderr.write(`wrote ${path}\n`);
 }
