@@ -1,0 +1,11 @@
+export { KubernetesError, kubernetesErrorCodes } from './errors.js';
+export type { KubernetesErrorCode } from './errors.js';
+export type { KnownKind } from './kinds.js';
+export { formatProblem } from './manifest-problem.js';
+export type { FieldPath, ManifestProblem } from './manifest-problem.js';
+export type { BrokenManifest, ManifestObject, ManifestSource } from './manifest-object.js';
+export { parseManifests } from './parse-manifests.js';
+export type { ParseManifestsOptions, ParsedManifests } from './parse-manifests.js';
+export type { PolicyDefect, ValidatePolicy } from './policies.js';
+export { toMeshState } from './to-mesh-state.js';
+export type { MappedState, MappingOptions, ToMeshStateOptions } from './to-mesh-state.js';
