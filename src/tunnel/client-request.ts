@@ -3,7 +3,8 @@ import { describeError } from '../core/index.js';
 import { TunnelError } from './errors.js';
 import { receivedHeaders } from './headers.js';
 import type { TunnelHeaders } from './headers.js';
-import type { SessionContext, SessionCore } from './session.js';
+import type { ClientSession } from './client-session.js';
+import type { SessionContext } from './session-info.js';
 import { cancelStream } from './tunnel-stream.js';
 
 export interface Answer {
@@ -20,7 +21,7 @@ export interface Answer {
  */
 export function request(
   context: SessionContext,
-  session: SessionCore,
+  session: ClientSession,
   headers: OutgoingHttpHeaders,
   options: { readonly endStream: boolean; readonly signal?: AbortSignal | undefined },
 ): Promise<Answer> {
@@ -29,7 +30,7 @@ export function request(
     let stream: ClientHttp2Stream;
     try {
       if (session.http2.type === undefined) throw new Error('no session');
-      stream = (session.http2 as import('node:http2').ClientHttp2Session).request(headers, {
+      stream = session.http2.request(headers, {
         endStream: options.endStream,
       });
     } catch (error) {
@@ -50,14 +51,14 @@ export function request(
       signal?.removeEventListener('abort', onAbort);
       stream.off('close', onClose);
     };
-    const fail = (error: unknown): void => {
+    const fail = (error: Error): void => {
       settle();
       cancelStream(stream);
-      reject(error as Error);
+      reject(error);
     };
-    const onAbort = (): void => fail(signal?.reason);
+    const onAbort = (): void => fail(signal?.reason as Error);
     const onClose = (): void => {
-      const why = cause ?? session.closed.reason;
+      const why: unknown = cause ?? session.closed.reason;
       fail(
         new TunnelError(
           'TUNNEL_SESSION_FAILED',

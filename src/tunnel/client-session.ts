@@ -8,8 +8,11 @@ import { TunnelError } from './errors.js';
 import { http2SessionOptions, raiseConnectionWindow } from './http2-settings.js';
 import { verifyPeer } from './peer.js';
 import { SessionCore } from './session.js';
-import type { SessionContext } from './session.js';
+import type { SessionContext } from './session-info.js';
 import { alpnProtocols, assertOwnSvidValid, secureContextOptions } from './tls.js';
+
+/** A session of the dialling end. */
+export type ClientSession = SessionCore<http2.ClientHttp2Session>;
 
 /** Opens the TCP connection of a session; the default is `net.connect`. Must honour `signal`. */
 export type TunnelDialer = (request: {
@@ -31,7 +34,7 @@ export interface OpenSessionOptions {
  * Dials, finishes the handshake, verifies the server, and only then speaks HTTP/2; resolves when the server's SETTINGS
  * have come, because under TLS 1.3 a client's handshake ends well even when the server refuses its certificate.
  */
-export async function openSession(context: SessionContext, options: OpenSessionOptions): Promise<SessionCore> {
+export async function openSession(context: SessionContext, options: OpenSessionOptions): Promise<ClientSession> {
   const where = formatSocketAddress(options.address);
   const { clock, limits, observer } = context;
   const abort = new AbortController();
@@ -138,15 +141,15 @@ async function startHttp2(
   });
   session.on('error', () => undefined);
   await new Promise<void>((resolve, reject) => {
-    const fail = (error: unknown): void => {
+    const fail = (error: Error): void => {
       signal.removeEventListener('abort', onAbort);
       session.destroy();
-      reject(error as Error);
+      reject(error);
     };
-    const onAbort = (): void => fail(signal.reason);
+    const onAbort = (): void => fail(signal.reason as Error);
     const ended =
       'closed the connection before its HTTP/2 settings; it may have refused our certificate, its log says why';
-    session.once('error', (error) =>
+    session.once('error', (error: Error) =>
       fail(new TunnelError('TUNNEL_SESSION_FAILED', `${where} ${ended}: ${error.message}`, { cause: error })),
     );
     session.once('close', () => fail(new TunnelError('TUNNEL_SESSION_FAILED', `${where} ${ended}`)));
@@ -174,13 +177,13 @@ function eventually<T>(
       signal.removeEventListener('abort', onAbort);
       socket.on('error', () => undefined);
     };
-    const fail = (error: unknown): void => {
+    const fail = (error: Error): void => {
       done();
       socket.destroy();
-      reject(error as Error);
+      reject(error);
     };
     const onClose = (): void => fail(new Error('the connection was closed'));
-    const onAbort = (): void => fail(signal.reason);
+    const onAbort = (): void => fail(signal.reason as Error);
     socket.on('error', fail);
     socket.on('close', onClose);
     if (signal.aborted) {

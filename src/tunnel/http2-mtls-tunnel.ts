@@ -1,5 +1,5 @@
 import { client } from './client.js';
-import type { TunnelClient, TunnelClientOptions } from './client.js';
+import type { TunnelClient, TunnelClientOptions } from './client-options.js';
 import { listen } from './server.js';
 import type { TunnelListenOptions, TunnelServer } from './server.js';
 

@@ -1,6 +1,7 @@
 export { Http2MtlsTunnel } from './http2-mtls-tunnel.js';
 export type { TunnelListenOptions, TunnelServer } from './server.js';
-export type { TunnelAnnouncement, TunnelRequest } from './server-request.js';
+export type { TunnelRequest } from './server-request.js';
+export type { TunnelAnnouncement } from './server-announce.js';
 export type {
   TunnelAnnounceOptions,
   TunnelAnnounceResult,
@@ -9,9 +10,9 @@ export type {
   TunnelConnectOptions,
   TunnelConnection,
   TunnelHeadersInput,
-} from './client.js';
+} from './client-options.js';
 export type { TunnelDialer } from './client-session.js';
-export type { TunnelSession, TunnelSessionInfo } from './session.js';
+export type { TunnelSession, TunnelSessionInfo } from './session-info.js';
 export type { TunnelPeer } from './peer.js';
 export type { TunnelHeaders } from './headers.js';
 export { parseAuthority } from './authority.js';

@@ -4,7 +4,8 @@ import type { BundleSource, PeerAuthorizer, SvidSource, X509Svid } from '../spif
 import { openSession } from './client-session.js';
 import type { TunnelDialer } from './client-session.js';
 import { TunnelError } from './errors.js';
-import type { SessionContext, SessionCore } from './session.js';
+import type { ClientSession } from './client-session.js';
+import type { SessionContext } from './session-info.js';
 
 export interface PoolOptions {
   readonly context: SessionContext;
@@ -19,7 +20,7 @@ export interface PoolOptions {
 
 /** A session with a place for one stream kept on it. */
 export interface Lease {
-  readonly session: SessionCore;
+  readonly session: ClientSession;
   readonly release: () => void;
 }
 
@@ -29,14 +30,18 @@ export interface Lease {
  */
 export class Pool {
   readonly #options: PoolOptions;
-  readonly #sessions = new Set<SessionCore>();
+  readonly #sessions = new Set<ClientSession>();
   #connecting: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
   }
 
-  get sessions(): Iterable<SessionCore> {
+  get address(): SocketAddress {
+    return this.#options.address;
+  }
+
+  get sessions(): Iterable<ClientSession> {
     return this.#sessions;
   }
 
@@ -57,7 +62,7 @@ export class Pool {
   }
 
   /** Whether new streams may go on `session`. */
-  usable(session: SessionCore): boolean {
+  usable(session: ClientSession): boolean {
     return (
       session.svid === this.#options.svid.current &&
       !session.draining &&
@@ -72,7 +77,7 @@ export class Pool {
     for (const session of [...this.#sessions]) if (session.svid !== current) session.retire(rotated);
   }
 
-  #pick(): SessionCore | undefined {
+  #pick(): ClientSession | undefined {
     for (const session of this.#sessions) {
       if (session.peerExpired && !session.draining) {
         session.retire(
@@ -84,7 +89,7 @@ export class Pool {
     return undefined;
   }
 
-  #capacity(session: SessionCore): number {
+  #capacity(session: ClientSession): number {
     const theirs = session.http2.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;
     return Math.min(this.#options.context.limits.maxStreamsPerSession, theirs);
   }

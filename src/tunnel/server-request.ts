@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { constants } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { describeError, notify } from '../core/index.js';
+import { describeError } from '../core/index.js';
+import { refuseRequest } from './answer.js';
+import type { Refusal } from './answer.js';
 import { parseAuthority } from './authority.js';
 import type { TunnelTarget } from './authority.js';
 import { TunnelError } from './errors.js';
@@ -9,7 +10,10 @@ import { announceMethod, announcePath } from './announce.js';
 import { checkedHeaders, receivedHeaders } from './headers.js';
 import type { TunnelHeaders } from './headers.js';
 import type { TunnelPeer } from './peer.js';
-import type { SessionContext, SessionCore, TunnelSession } from './session.js';
+import type { SessionCore } from './session.js';
+import { serveAnnouncement } from './server-announce.js';
+import type { AnnounceHandler } from './server-announce.js';
+import type { SessionContext, TunnelSession } from './session-info.js';
 import { cancelStream } from './tunnel-stream.js';
 
 /** A CONNECT waiting for its answer. Everything here but `headers` is verified or parsed; headers are only claims. */
@@ -28,16 +32,9 @@ export interface TunnelRequest {
   refuse(status: number): void;
 }
 
-/** Fresh evidence (a new token) for streams that are open. */
-export interface TunnelAnnouncement {
-  readonly headers: TunnelHeaders;
-  readonly peer: TunnelPeer;
-  readonly session: TunnelSession;
-}
-
 export interface ServerHandlers {
   readonly onConnect: (request: TunnelRequest) => void | Promise<void>;
-  readonly onAnnounce?: ((announcement: TunnelAnnouncement) => number | Promise<number>) | undefined;
+  readonly onAnnounce?: AnnounceHandler | undefined;
 }
 
 /** Takes one request of a session: judges its form, hands it to the handler, and sees that it is answered in time. */
@@ -82,8 +79,6 @@ export function serveRequest(
   }
   new ConnectRequest(context, session, stream, block, target, refusal).run(handlers.onConnect);
 }
-
-type Refusal = (status: number, error: TunnelError) => void;
 
 class ConnectRequest {
   readonly #context: SessionContext;
@@ -195,92 +190,4 @@ class ConnectRequest {
     if (this.#answered) throw new TunnelError('TUNNEL_ANSWER_INVALID', 'this CONNECT has been answered already');
     this.#answered = true;
   }
-}
-
-function serveAnnouncement(
-  context: SessionContext,
-  session: SessionCore,
-  stream: ServerHttp2Stream,
-  block: IncomingHttpHeaders,
-  onAnnounce: NonNullable<ServerHandlers['onAnnounce']>,
-  refusal: Refusal,
-): void {
-  const release = session.reserve();
-  const deadline = context.clock.timer(context.limits.answerTimeoutMs, () =>
-    answer(503, new TunnelError('TUNNEL_HANDLER_FAILED', 'onAnnounce did not answer in time')),
-  );
-  let answered = false;
-  const answer = (status: number, error?: TunnelError): void => {
-    if (answered) return;
-    answered = true;
-    deadline.cancel();
-    const valid = Number.isInteger(status) && status >= 200 && status <= 599;
-    const sent = valid ? status : 503;
-    if (sent >= 300) {
-      refusal(sent, error ?? new TunnelError('TUNNEL_REFUSED', `the evidence was refused with ${String(sent)}`));
-    } else if (!stream.destroyed && !stream.closed) {
-      endWith(stream, sent);
-    }
-    notify(context.observer, {
-      type: 'evidence',
-      side: 'server',
-      session: session.id,
-      peer: session.peer.spiffeId.toString(),
-      status: sent,
-    });
-  };
-  stream.once('close', () => {
-    deadline.cancel();
-    release();
-  });
-  const run = async (): Promise<void> => {
-    try {
-      answer(await onAnnounce(Object.freeze({ headers: receivedHeaders(block), peer: session.peer, session })));
-    } catch (error) {
-      const failure = new TunnelError('TUNNEL_HANDLER_FAILED', `onAnnounce failed: ${describeError(error)}`, {
-        cause: error,
-      });
-      context.logger.error('tunnel handler failed', { session: session.id, reason: failure.message });
-      answer(503, failure);
-    }
-  };
-  void run();
-}
-
-/** HEADERS with END_STREAM and no reason: reasons are for our own log only. */
-function refuseRequest(
-  context: SessionContext,
-  session: SessionCore,
-  stream: ServerHttp2Stream,
-  block: IncomingHttpHeaders,
-  status: number,
-  error: TunnelError,
-): void {
-  const peer = session.peer.spiffeId.toString();
-  const authority = block[':authority']?.slice(0, 320);
-  notify(context.observer, {
-    type: 'stream-refused',
-    side: 'server',
-    session: session.id,
-    peer,
-    authority,
-    status,
-    reason: error.code,
-  });
-  context.logger.warn('tunnel request refused', {
-    session: session.id,
-    peer,
-    authority,
-    status,
-    code: error.code,
-    reason: error.message,
-  });
-  if (stream.destroyed || stream.closed) return;
-  endWith(stream, status, status === 405 ? { allow: 'CONNECT' } : {});
-}
-
-function endWith(stream: ServerHttp2Stream, status: number, headers: Readonly<Record<string, string>> = {}): void {
-  stream.respond({ ':status': status, ...headers }, { endStream: true });
-  // The peer's half may be open still, and full of data that nobody will read.
-  stream.close(constants.NGHTTP2_NO_ERROR);
 }

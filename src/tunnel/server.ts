@@ -15,7 +15,7 @@ import type { VerifiedPeer } from './peer.js';
 import { serveRequest } from './server-request.js';
 import type { ServerHandlers } from './server-request.js';
 import { SessionCore } from './session.js';
-import type { SessionContext, TunnelSessionInfo } from './session.js';
+import type { SessionContext, TunnelSessionInfo } from './session-info.js';
 import { assertOwnSvidValid, presents, secureContextOptions } from './tls.js';
 import { TlsListener } from './tls-listener.js';
 

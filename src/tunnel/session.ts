@@ -2,66 +2,26 @@ import type { Http2Session, Http2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import { notify } from '../core/index.js';
-import type { Clock, Logger, Observer, Timer } from '../core/index.js';
+import type { Timer } from '../core/index.js';
 import type { TrustBundle, X509Svid } from '../spiffe/index.js';
 import { TunnelError } from './errors.js';
-import type { TunnelEvent, TunnelSide } from './events.js';
+import type { TunnelEvent } from './events.js';
+import { sayGoaway } from './goaway.js';
 import { startKeepalive } from './keepalive.js';
-import type { TunnelLimits } from './limits.js';
 import { verifyChain } from './peer.js';
 import type { TunnelPeer, VerifiedPeer } from './peer.js';
+import type { SessionContext, TunnelSession, TunnelSessionInfo } from './session-info.js';
 import { TunnelStream } from './tunnel-stream.js';
-
-/** One TLS session with one peer, as handlers see it: the same object for as long as the session lives. */
-export interface TunnelSession {
-  /** Unique among the sessions of this process. */
-  readonly id: string;
-  readonly peer: TunnelPeer;
-  /** Aborts when the session has ended; the reason is the `TunnelError` that says why. */
-  readonly closed: AbortSignal;
-  /** Ends the session and resets its streams now. */
-  destroy(reason?: Error): void;
-}
-
-/** One row of a table of sessions: plain data, a copy. */
-export interface TunnelSessionInfo {
-  readonly id: string;
-  readonly side: TunnelSide;
-  /** SPIFFE ID. */
-  readonly peer: string;
-  readonly remoteAddress: TunnelPeer['remoteAddress'];
-  /** `draining` takes no new streams. */
-  readonly state: 'open' | 'draining';
-  readonly openedAt: Date;
-  readonly ageMs: number;
-  /** Open now, and since the beginning. */
-  readonly streams: number;
-  readonly streamsTotal: number;
-  /** Payload bytes of all its streams. */
-  readonly receivedBytes: number;
-  readonly sentBytes: number;
-  /** End of the peer's certificate. */
-  readonly peerNotAfter: Date;
-}
-
-/** What every session of one server or client shares. */
-export interface SessionContext {
-  readonly side: TunnelSide;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly observer: Observer<TunnelEvent>;
-  readonly limits: TunnelLimits;
-}
 
 let sessionCount = 0;
 
 /** What both ends have in common: streams and counters, keepalive, drain, end. */
-export class SessionCore implements TunnelSession {
+export class SessionCore<Http2 extends Http2Session = Http2Session> implements TunnelSession {
   readonly id: string;
   readonly peer: TunnelPeer;
   /** Our own SVID that this session was opened with. */
   readonly svid: X509Svid;
-  readonly http2: Http2Session;
+  readonly http2: Http2;
   readonly #context: SessionContext;
   readonly #socket: TLSSocket;
   readonly #certificates: readonly Uint8Array[];
@@ -84,7 +44,7 @@ export class SessionCore implements TunnelSession {
   constructor(
     context: SessionContext,
     parts: {
-      readonly http2: Http2Session;
+      readonly http2: Http2;
       readonly socket: TLSSocket;
       readonly verified: VerifiedPeer;
       readonly svid: X509Svid;
@@ -206,7 +166,8 @@ export class SessionCore implements TunnelSession {
   drain(reason: TunnelError, timeoutMs?: number): Promise<void> {
     this.#draining ??= reason;
     this.#reason ??= reason;
-    this.#goaway();
+    if (!this.#saidGoaway) sayGoaway(this.http2, this.#context.side);
+    this.#saidGoaway = true;
     // An idle session has nothing to wait for but the peer's own close, which must not be waited for without end.
     const waitMs = timeoutMs ?? (this.streams === 0 ? this.#context.limits.drainTimeoutMs : undefined);
     if (waitMs !== undefined && !this.#finished) {
@@ -269,29 +230,6 @@ export class SessionCore implements TunnelSession {
     );
   }
 
-  /**
-   * A server cannot know which streams are on their way, so it first says GOAWAY with the highest stream id, and closes
-   * when a PING has come back (RFC 9113 section 6.8). The client's own answering GOAWAY usually ends it sooner.
-   */
-  #goaway(): void {
-    const session = this.http2;
-    if (session.closed || session.destroyed || this.#saidGoaway) return;
-    this.#saidGoaway = true;
-    const close = (): void => {
-      if (!session.closed && !session.destroyed) session.close();
-    };
-    if (this.#context.side === 'client') {
-      close();
-      return;
-    }
-    try {
-      session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
-      session.ping(close);
-    } catch {
-      close();
-    }
-  }
-
   #finish(): void {
     this.#finished = true;
     this.#idleTimer?.cancel();
@@ -322,7 +260,7 @@ export class SessionCore implements TunnelSession {
 
   #notify(event: SessionEvent): void {
     const identity = { side: this.#context.side, session: this.id, peer: this.peer.spiffeId.toString() };
-    notify(this.#context.observer, { ...identity, ...event } as TunnelEvent);
+    notify(this.#context.observer, { ...identity, ...event });
   }
 }
 
