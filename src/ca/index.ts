@@ -17,3 +17,7 @@ export { memoryStore } from './memory-store.js';
 export { fileStore } from './file-store.js';
 export type { FileStoreOptions } from './file-store.js';
 export type { StoreKeySource } from './store-key.js';
+export { caRoutes, joinMethodPath } from './ca-routes.js';
+export type { CaPeer, CaRoutesOptions } from './ca-routes.js';
+export { CaClient } from './ca-client.js';
+export type { CallOptions, CaClientOptions, SvidGrant } from './ca-client.js';

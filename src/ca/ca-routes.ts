@@ -1,0 +1,190 @@
+import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
+import { describeError, noObserver, notify, silentLogger, systemClock } from '../core/index.js';
+import type { Clock, Logger, Observer } from '../core/index.js';
+import { readAgentId } from '../spiffe/index.js';
+import type { SpiffeId } from '../spiffe/index.js';
+import { TokenBuckets } from '../internal/token-bucket.js';
+import type { TokenBucketOptions } from '../internal/token-bucket.js';
+import { publicKeyOfCsr } from './csr.js';
+import { CaError } from './errors.js';
+import type { CaEvent, CaOperation } from './events.js';
+import { CaService } from './gen/ca_pb.js';
+import type { JoinTokens } from './join-tokens.js';
+import type { SpiffeCA } from './spiffe-ca.js';
+import { toWireError } from './wire-errors.js';
+import type { WorkloadTokenIssuer } from './workload-token-issuer.js';
+
+/** The verified other end of a connection: what its certificate says, after the certificate was verified. */
+export interface CaPeer {
+  readonly spiffeId: SpiffeId;
+  /** RFC 7638 thumbprint of the key of this very connection. */
+  readonly keyThumbprint: string;
+}
+
+export interface CaRoutesOptions {
+  readonly ca: SpiffeCA;
+  /** Issues workload tokens; made by `ca.tokens`. */
+  readonly tokens: WorkloadTokenIssuer;
+  /** From `ca.joinTokens()`. Without it nobody can join. */
+  readonly joinTokens?: JoinTokens | undefined;
+  /** The verified client of a call, `undefined` when it presented no certificate. Must not guess. */
+  readonly peerOf: (context: HandlerContext) => CaPeer | undefined;
+  /** Lifetime of the SVIDs issued to agents. Default: the CA's. */
+  readonly svidTtlMs?: number | undefined;
+  /** Per node and operation. Default: 20 at once and 1 per second for certificates, 500 and 100 for workload tokens. */
+  readonly limits?:
+    | { readonly svid?: TokenBucketOptions | undefined; readonly workloadToken?: TokenBucketOptions | undefined }
+    | undefined;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+  readonly observer?: Observer<CaEvent> | undefined;
+}
+
+/** The path of the one call that is made without a client certificate. */
+export const joinMethodPath = `/${CaService.typeName}/${CaService.method.join.name}`;
+
+const maxWorkloadIdLength = 2048;
+
+/**
+ * The CA as a gRPC service, for agents. Every answer rests on the caller's verified certificate, or for `Join` on a join
+ * token; the message itself says only which key or workload it is about. Only agent IDs are ever issued here: never a
+ * controller's, never another node's. Every refusal has a code, a line in the log and a `ca-refused` event.
+ */
+export function caRoutes(options: CaRoutesOptions): (router: ConnectRouter) => void {
+  const service = new CaRequests(options);
+  return (router) => {
+    router.service(CaService, {
+      join: ({ joinToken, csr }) => service.answer('join', undefined, () => service.join(joinToken, csr)),
+      renew: ({ csr }, context) => service.asAgent('renew', context, (agent) => service.renew(agent, csr)),
+      issueWorkloadToken: ({ workload }, context) =>
+        service.asAgent('workload-token', context, (agent) => service.workloadToken(agent, workload)),
+      async *watchBundle(_request, context) {
+        await service.asAgent('bundle', context, () => Promise.resolve());
+        for await (const bundle of options.ca.bundle.changes({ signal: context.signal })) {
+          yield { bundle: JSON.stringify(bundle) };
+        }
+      },
+    });
+  };
+}
+
+interface Agent extends CaPeer {
+  readonly node: string;
+}
+
+class CaRequests {
+  readonly #options: CaRoutesOptions;
+  readonly #logger: Logger;
+  readonly #observer: Observer<CaEvent>;
+  readonly #svidLimit: TokenBuckets;
+  readonly #tokenLimit: TokenBuckets;
+
+  constructor(options: CaRoutesOptions) {
+    const { clock = systemClock, logger = silentLogger, observer = noObserver, limits } = options;
+    this.#options = options;
+    this.#logger = logger;
+    this.#observer = observer;
+    this.#svidLimit = new TokenBuckets(limits?.svid ?? { burst: 20, perSecond: 1 }, clock);
+    this.#tokenLimit = new TokenBuckets(limits?.workloadToken ?? { burst: 500, perSecond: 100 }, clock);
+  }
+
+  /** The token is used up only once the request is known to be good, and before the certificate is made. */
+  async join(joinToken: string, csr: Uint8Array): Promise<SvidAnswer> {
+    const { joinTokens, ca, svidTtlMs } = this.#options;
+    if (joinTokens === undefined) {
+      throw new CaError('CA_JOIN_TOKEN_UNKNOWN', 'this CA takes no join tokens');
+    }
+    const { node } = joinTokens.check(joinToken);
+    this.#requireRate(this.#svidLimit, node);
+    const publicKey = publicKeyOfCsr(csr);
+    const { agent } = await joinTokens.redeem(joinToken);
+    const issued = await ca.issueX509Svid({ spiffeId: agent, publicKey, ttlMs: svidTtlMs });
+    this.#logger.info('node joined', {
+      node,
+      spiffe_id: agent.toString(),
+      serial: issued.serialNumber,
+      not_after: issued.notAfter.toISOString(),
+    });
+    return this.#svidAnswer(issued.certificates);
+  }
+
+  async renew(agent: Agent, csr: Uint8Array): Promise<SvidAnswer> {
+    const { ca, svidTtlMs } = this.#options;
+    this.#requireRate(this.#svidLimit, agent.node);
+    const issued = await ca.issueX509Svid({ spiffeId: agent.spiffeId, csr, ttlMs: svidTtlMs });
+    this.#logger.info('certificate renewed', {
+      node: agent.node,
+      spiffe_id: agent.spiffeId.toString(),
+      serial: issued.serialNumber,
+      not_after: issued.notAfter.toISOString(),
+    });
+    return this.#svidAnswer(issued.certificates);
+  }
+
+  async workloadToken(agent: Agent, workload: string): Promise<{ token: string; expiresAtMs: bigint }> {
+    this.#requireRate(this.#tokenLimit, agent.node);
+    if (workload.length > maxWorkloadIdLength) {
+      throw new CaError(
+        'CA_REQUEST_INVALID',
+        'expected the SPIFFE ID of a workload, got something longer than one can be',
+      );
+    }
+    const { node, keyThumbprint: confirmationKey } = agent;
+    const { token, expiresAt } = await this.#options.tokens.issue({ node, workload, confirmationKey });
+    return { token, expiresAtMs: BigInt(expiresAt.getTime()) };
+  }
+
+  /** Runs `use` for the agent at the other end; refuses everybody else. */
+  asAgent<T>(operation: CaOperation, context: HandlerContext, use: (agent: Agent) => Promise<T>): Promise<T> {
+    const peer = this.#options.peerOf(context);
+    const node = peer === undefined ? undefined : readAgentId(peer.spiffeId)?.node;
+    return this.answer(operation, node, () => use(this.#requireAgent(peer, node)));
+  }
+
+  async answer<T>(operation: CaOperation, node: string | undefined, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      const refusal =
+        error instanceof CaError
+          ? error
+          : new CaError('CA_INTERNAL', `unexpected: ${describeError(error)}`, { cause: error });
+      this.#report(operation, node, refusal);
+      throw toWireError(refusal);
+    }
+  }
+
+  #requireAgent(peer: CaPeer | undefined, node: string | undefined): Agent {
+    if (peer === undefined) {
+      throw new CaError('CA_UNAUTHENTICATED', 'this call needs a client certificate: the agent’s own SVID');
+    }
+    if (node === undefined || !peer.spiffeId.memberOf(this.#options.ca.trustDomain)) {
+      const message = `${peer.spiffeId.toString()} is not an agent of trust domain ${this.#options.ca.trustDomain.name}`;
+      throw new CaError('CA_NOT_AN_AGENT', message);
+    }
+    return { ...peer, node };
+  }
+
+  #requireRate(limit: TokenBuckets, node: string): void {
+    if (limit.take(node)) return;
+    throw new CaError('CA_RATE_LIMITED', `node ${node} asks too often; try again later`, { fields: { node } });
+  }
+
+  #svidAnswer(certificates: readonly Uint8Array[]): SvidAnswer {
+    return { svid: { certificates: [...certificates] }, bundle: JSON.stringify(this.#options.ca.bundle.current) };
+  }
+
+  #report(operation: CaOperation, verifiedNode: string | undefined, refusal: CaError): void {
+    const named = refusal.fields['node'];
+    const node = verifiedNode ?? (typeof named === 'string' ? named : undefined);
+    const reason = describeError(refusal);
+    const line = refusal.code === 'CA_INTERNAL' || refusal.code === 'CA_STORE_FAILED' ? 'error' : 'warn';
+    this.#logger[line]('certificate request refused', { operation, node, code: refusal.code, reason });
+    notify(this.#observer, { type: 'ca-refused', operation, code: refusal.code, reason, node });
+  }
+}
+
+interface SvidAnswer {
+  readonly svid: { readonly certificates: Uint8Array[] };
+  readonly bundle: string;
+}
