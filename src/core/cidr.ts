@@ -23,7 +23,10 @@ export class Cidr {
     const address = parseIp(addressText);
     const widest = ipFamily(address) === 4 ? 32 : 128;
     const malformed = (why: string): CoreError =>
-      new CoreError('CORE_ADDRESS_MALFORMED', `expected an IP block such as 10.0.0.0/8, got ${JSON.stringify(text)}: ${why}`);
+      new CoreError(
+        'CORE_ADDRESS_MALFORMED',
+        `expected an IP block such as 10.0.0.0/8, got ${JSON.stringify(text)}: ${why}`,
+      );
     if (rest.length > 0) throw malformed('more than one slash');
     if (lengthText === undefined) return new Cidr(address, widest);
     if (!/^(0|[1-9]\d{0,2})$/.test(lengthText) || Number(lengthText) > widest) {

@@ -1,4 +1,11 @@
-export { CoreError, MeshwrightError, coreErrorCodes, defineErrorCodes, describeError, isMeshwrightError } from './errors.js';
+export {
+  CoreError,
+  MeshwrightError,
+  coreErrorCodes,
+  defineErrorCodes,
+  describeError,
+  isMeshwrightError,
+} from './errors.js';
 export type { CoreErrorCode, ErrorCodeInfo, MeshwrightErrorOptions } from './errors.js';
 export { sleep, systemClock } from './clock.js';
 export type { Clock, SleepOptions, Timer, TimerOptions } from './clock.js';

@@ -47,7 +47,8 @@ function ipv6Bytes(text: string): Uint8Array {
   const [head = '', tail] = plain.split('::');
   const left = head === '' ? [] : head.split(':');
   const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const groups = tail === undefined ? left : [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
+  const groups =
+    tail === undefined ? left : [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
   groups.forEach((group, index) => {
     const value = Number.parseInt(group, 16);
     bytes[2 * index] = value >> 8;

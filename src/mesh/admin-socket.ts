@@ -82,7 +82,12 @@ export class AdminSocket implements Closable {
  * Makes one call to an admin socket and returns its JSON answer.
  * Throws `MESH_ADMIN_UNREACHABLE` when nobody listens there, `MESH_ADMIN_FAILED` when the call was refused or failed.
  */
-export function callAdmin(path: string, call: string, body?: unknown, options: { readonly timeoutMs?: number } = {}): Promise<unknown> {
+export function callAdmin(
+  path: string,
+  call: string,
+  body?: unknown,
+  options: { readonly timeoutMs?: number } = {},
+): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       { socketPath: path, path: `/${call}`, method: 'POST', timeout: options.timeoutMs ?? 10_000 },
@@ -114,7 +119,8 @@ export function callAdmin(path: string, call: string, body?: unknown, options: {
 async function removeStale(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return;
-  if (!found.isSocket()) throw new MeshError('MESH_ADMIN_PATH', `expected no file, or an old socket, at ${path}`, { fields: { path } });
+  if (!found.isSocket())
+    throw new MeshError('MESH_ADMIN_PATH', `expected no file, or an old socket, at ${path}`, { fields: { path } });
   const alive = await callAdmin(path, 'ping', undefined, { timeoutMs: 1_000 }).then(
     () => true,
     (error: unknown) => (error as MeshError).code === 'MESH_ADMIN_FAILED',

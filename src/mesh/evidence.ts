@@ -106,7 +106,8 @@ export class EvidenceStore {
     for (const dependent of this.#dependents) {
       for (let entry: Entry | undefined = dependent.entry; entry !== undefined; entry = entry.parent) used.add(entry);
     }
-    for (const entry of this.#entries.values()) if (entry.parent !== undefined && validUntil(entry) > now) used.add(entry.parent);
+    for (const entry of this.#entries.values())
+      if (entry.parent !== undefined && validUntil(entry) > now) used.add(entry.parent);
     for (const [id, entry] of this.#entries) if (!used.has(entry) && validUntil(entry) <= now) this.#entries.delete(id);
     this.#sweepAt = Math.max(sweepAtEntries, 2 * this.#entries.size);
   }

@@ -12,10 +12,7 @@ import type { HostInterface } from './outbound/source-pins.js';
  * - to local enrolled pods from anywhere else: the inbound listener;
  * - from the host itself to local enrolled pods: by the `hostTraffic` setting.
  */
-export function interceptionPlan(
-  index: MeshIndex,
-  interfaces: ReadonlyMap<string, HostInterface>,
-): InterceptionPlan {
+export function interceptionPlan(index: MeshIndex, interfaces: ReadonlyMap<string, HostInterface>): InterceptionPlan {
   const { state, localWorkloads } = index;
   const pods = localWorkloads.flatMap((workload) => {
     const hostInterface = interfaces.get(resourceKey(workload));

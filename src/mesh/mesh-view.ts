@@ -14,8 +14,12 @@ export interface MeshView {
 export function parseMeshState(data: unknown): MeshState {
   const result = meshStateSchema.safeParse(data);
   if (result.success) return result.data;
-  const problems = result.error.issues.slice(0, 10).map((issue) => `${issue.path.join('.') || '(root)'}: ${issue.message}`);
-  throw new MeshError('MESH_STATE_INVALID', `expected a mesh state, but ${problems.join('; ')}`, { fields: { problems } });
+  const problems = result.error.issues
+    .slice(0, 10)
+    .map((issue) => `${issue.path.join('.') || '(root)'}: ${issue.message}`);
+  throw new MeshError('MESH_STATE_INVALID', `expected a mesh state, but ${problems.join('; ')}`, {
+    fields: { problems },
+  });
 }
 
 /**

@@ -17,7 +17,8 @@ export const refusalReasons = defineReasons({
   'source-unknown': { status: 403, meaning: 'the source address belongs to no workload of this node' },
   'source-unpinned': {
     status: 403,
-    meaning: "the source's interface is not pinned to its address (it changed since the last snapshot, or was not found)",
+    meaning:
+      "the source's interface is not pinned to its address (it changed since the last snapshot, or was not found)",
   },
   'source-unauthenticated': { status: 503, meaning: 'no valid workload token or SVID was at hand for the source' },
   'destination-unknown': { status: 404, meaning: 'the destination is no enrolled service or workload of the snapshot' },

@@ -9,9 +9,7 @@ import type { MeshState, PolicyManifest, Workload } from './resources.js';
 export function scopeToNode(state: MeshState, node: string): MeshState {
   const localServices = new Set(
     state.services
-      .filter((service) =>
-        service.ports.some((port) => port.endpoints.some((endpoint) => endpoint.node === node)),
-      )
+      .filter((service) => service.ports.some((port) => port.endpoints.some((endpoint) => endpoint.node === node)))
       .map(resourceKey),
   );
   const localNamespaces = new Set(

@@ -59,7 +59,9 @@ describe('MeshIndex', () => {
   it('refuses a state in which one service address belongs to two services', () => {
     const input = meshStateInput();
     const state = meshState({ services: [...input.services, { ...input.services[0]!, name: 'other' }] });
-    expect(() => MeshIndex.build(state, 'node-a')).toThrowError(expect.objectContaining({ code: 'MESH_STATE_INVALID' }));
+    expect(() => MeshIndex.build(state, 'node-a')).toThrowError(
+      expect.objectContaining({ code: 'MESH_STATE_INVALID' }),
+    );
   });
 
   it('reports the reason for which a service is denied, and `*` for all', () => {

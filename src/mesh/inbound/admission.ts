@@ -38,13 +38,15 @@ export function admit(
   ownPorts: ReadonlySet<number>,
 ): Admission {
   const { index, engine } = view;
-  if (ownPorts.has(destination.port)) return refused('illegal-port', `port ${String(destination.port)} is the agent's own`);
+  if (ownPorts.has(destination.port))
+    return refused('illegal-port', `port ${String(destination.port)} is the agent's own`);
 
   const workload = index.workloadAt(destination.ip);
   if (workload === undefined || workload.node !== index.node) {
     return refused('authority-not-local', `${destination.ip} is not a workload of node ${index.node}`);
   }
-  if (!workload.enrolled) return refused('authority-not-enrolled', `${resourceKey(workload)} is not enrolled`, workload);
+  if (!workload.enrolled)
+    return refused('authority-not-enrolled', `${resourceKey(workload)} is not enrolled`, workload);
   if (!workload.ready) return refused('authority-not-ready', `${resourceKey(workload)} is not ready`, workload);
   if (source.node !== undefined && index.nodeNamed(source.node) === undefined) {
     return refused('peer-node-unknown', `node ${source.node} is not in the snapshot`, workload);
@@ -76,10 +78,6 @@ export function admit(
   return { admitted: false, reason: 'denied-by-policy', detail: decision.reason, workload, services, decision };
 }
 
-function refused(
-  reason: RefusalReason,
-  detail: string,
-  workload?: Workload,
-): Extract<Admission, { admitted: false }> {
+function refused(reason: RefusalReason, detail: string, workload?: Workload): Extract<Admission, { admitted: false }> {
   return { admitted: false, reason, detail, workload };
 }

@@ -77,7 +77,11 @@ export class PeerAuthenticator {
    * Verifies the source of one request on `session` from its verified TLS `peer` and its `headers`, and records the
    * evidence. Synchronous for a token that this session has already shown; a promise otherwise. Never throws.
    */
-  authenticate(peer: TunnelPeer, session: object, headers: Readonly<Record<string, string>>): Outcome | Promise<Outcome> {
+  authenticate(
+    peer: TunnelPeer,
+    session: object,
+    headers: Readonly<Record<string, string>>,
+  ): Outcome | Promise<Outcome> {
     const agent = readAgentId(peer.spiffeId);
     if (agent === undefined) return this.#authenticateWorkloadSvid(peer);
     if (!this.#knowsNode(agent.node)) return refused('peer-node-unknown', `node ${agent.node} is not in the snapshot`);
@@ -88,7 +92,8 @@ export class PeerAuthenticator {
 
     const cached = this.#tokens.get(session)?.get(token);
     if (cached !== undefined && cached.bundle === this.#bundle.current) {
-      if (cached.verified.expiresAt.getTime() <= this.#clock.now()) return refused('token-expired', 'the token has expired');
+      if (cached.verified.expiresAt.getTime() <= this.#clock.now())
+        return refused('token-expired', 'the token has expired');
       return this.#accept(peer, cached.verified);
     }
     return this.#verify(peer, session, agent.node, token);

@@ -5,7 +5,13 @@
  */
 import { describeError, systemClock } from '../../core/index.js';
 import type { Clock } from '../../core/index.js';
-import { readAgentId, toBundleSource, toSvidSource, verifyWorkloadToken, defaultWorkloadTokenAudience } from '../../spiffe/index.js';
+import {
+  readAgentId,
+  toBundleSource,
+  toSvidSource,
+  verifyWorkloadToken,
+  defaultWorkloadTokenAudience,
+} from '../../spiffe/index.js';
 import type {
   BundleSource,
   SpiffeId,

@@ -149,7 +149,8 @@ export class OutboundPath implements Closable {
     };
 
     if (view === undefined) return refuse('no-snapshot', 'no snapshot yet');
-    if (this.#closing || this.#connections.size > this.#maxConnections) return refuse('shutting-down', 'not taking connections');
+    if (this.#closing || this.#connections.size > this.#maxConnections)
+      return refuse('shutting-down', 'not taking connections');
     if (local === undefined || principal === undefined) {
       return refuse('source-unknown', `${source.ip} is no workload of node ${view.index.node}`);
     }
@@ -201,7 +202,11 @@ export class OutboundPath implements Closable {
     });
     if (outcome.served) return { kind: 'served' };
     const another = outcome.reason === 'deliver-failed' || outcome.reason === 'authority-not-ready';
-    return { kind: another ? 'next' : 'refused', reason: outcome.reason, detail: refusalReasons[outcome.reason].meaning };
+    return {
+      kind: another ? 'next' : 'refused',
+      reason: outcome.reason,
+      detail: refusalReasons[outcome.reason].meaning,
+    };
   }
 
   async #carryByTunnel(attempt: Attempt, endpoint: ServiceEndpoint, view: MeshView): Promise<AttemptOutcome> {

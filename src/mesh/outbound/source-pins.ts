@@ -22,11 +22,17 @@ export class SourcePins {
 
   /** Replaces all pins, as found for a new snapshot. Workloads that are not in `found` are unpinned. */
   replace(found: ReadonlyMap<Workload, HostInterface>): void {
-    this.#pins = new Map([...found].map(([workload, hostInterface]) => [resourceKey(workload), { hostInterface, valid: true }]));
+    this.#pins = new Map(
+      [...found].map(([workload, hostInterface]) => [resourceKey(workload), { hostInterface, valid: true }]),
+    );
   }
 
   /** An interface went away or came anew; returns the keys of the workloads that are unpinned by that. */
-  interfaceChanged(change: { readonly name: string; readonly index: number; readonly removed: boolean }): readonly string[] {
+  interfaceChanged(change: {
+    readonly name: string;
+    readonly index: number;
+    readonly removed: boolean;
+  }): readonly string[] {
     const lost: string[] = [];
     for (const [key, pin] of this.#pins) {
       const sameName = pin.hostInterface.name === change.name;
