@@ -1,8 +1,9 @@
 /**
  * Globs over SPIFFE IDs and other slash-separated names: micromatch's syntax cut down to `*`, `**` and `?`.
  *
- * - `*` is any run of characters, also an empty one, within a segment; `?` is one character;
- * - `**` stands alone between slashes and is any number of whole segments, also none;
+ * - `*` is any run of characters, also an empty one, within a segment; `?` is one character; neither matches a segment
+ *   that is empty, such as the one after a trailing slash;
+ * - `**` stands alone between slashes and is any number of whole segments, also none: `a/**` matches `a` too;
  * - everything else of glob syntax (braces, classes, extended globs, negation, backslash) is refused when compiling.
  *
  * Matching is ours and not micromatch's compiled expressions: those explode on patterns such as `*a*a*a*b` and, without
@@ -93,6 +94,7 @@ export function matchSegments(glob: GlobSegments, segments: readonly string[]): 
 
 /** The same within one segment, where `*` is what `**` is above. */
 function matchSegment(pattern: string, text: string): boolean {
+  if (text === '') return pattern === '';
   let at = 0;
   let index = 0;
   let retryAt = -1;

@@ -1,22 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { isMeshwrightError } from '../../src/core/index.js';
 import { TrustBundle, verifyX509Svid } from '../../src/spiffe/index.js';
 import { FakeClock, TestCa, testCertificate, testCertificateDefects, testPrivateKey } from '../../src/testing/index.js';
 import type { TestCertificateFields, TestKeyType } from '../../src/testing/index.js';
+import { codeOf } from './code-of.js';
 
 const id = 'spiffe://cluster.local/agent/node-a';
 const hourMs = 3_600_000;
-
-/** The code of what `run` throws; `undefined` when it does not. */
-function codeOf(run: () => unknown): string | undefined {
-  try {
-    run();
-    return undefined;
-  } catch (error) {
-    if (isMeshwrightError(error)) return error.code;
-    throw error;
-  }
-}
 
 describe('a good X.509-SVID', () => {
   test('is verified, and its facts are those of the certificate', () => {
