@@ -88,7 +88,7 @@ async function runTests() {
 
 try {
   const problems = await setup();
-  if (requireAll) for (const problem of problems) fail(`setup: ${problem}`);
+  if (requireAll) for (const problem of problems) fail(`setup: ${problem.split('\n')[0]}`);
   if (paths.length === 0) await runChecks();
   await runTests();
 } catch (error) {

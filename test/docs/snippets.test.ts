@@ -8,12 +8,13 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { beforeAll, describe, expect, inject } from 'vitest';
+import { beforeAll, describe, expect } from 'vitest';
 import { codeBlocks, markdownFiles } from '../support/markdown.js';
+import { packedPackage } from '../support/packed.js';
 import { repositoryRoot } from '../support/repository.js';
 import { testRequiring } from '../support/requirements.js';
 
-const { consumer } = inject('packed');
+const { consumer } = packedPackage();
 const longestRunMs = 30_000;
 
 const documents = markdownFiles().filter((file) => file === 'README.md' || /^docs\/(?!adr\/)/.test(file));

@@ -1,9 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { packedPackage } from '../support/packed.js';
 import { packageManifest, publishedModules, readRepositoryFile, repositoryRoot } from '../support/repository.js';
 
-const { consumer, installOutput } = inject('packed');
+const { consumer, installOutput } = packedPackage();
 const tsc = join(repositoryRoot, 'node_modules/typescript/bin/tsc');
 
 function compile(project: string): string {

@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { packedPackage } from '../support/packed.js';
 import { packageManifest, publishedModules } from '../support/repository.js';
 
-const { tarball, files, packedBytes } = inject('packed');
+const { tarball, files, packedBytes } = packedPackage();
 
 describe('the tarball', () => {
   it('holds the built package, its documents and nothing else', () => {

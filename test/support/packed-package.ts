@@ -1,6 +1,6 @@
 /**
  * Global set-up of the package tests: builds the package when it is stale, packs it as `npm publish` would, and
- * installs the tarball in a consumer project of its own. Tests get the folders by `inject('packed')`.
+ * installs the tarball in a consumer project of its own. Tests get it by `packedPackage()` of ./packed.js.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -24,7 +24,7 @@ export interface PackedPackage {
 
 declare module 'vitest' {
   interface ProvidedContext {
-    packed: PackedPackage;
+    packed: PackedPackage | { readonly failure: string };
   }
 }
 
@@ -34,6 +34,16 @@ function run(command: string, args: readonly string[], cwd: string): string {
 
 export default function setup(project: TestProject): () => void {
   const scratch = mkdtempSync(join(tmpdir(), 'meshwright-package-'));
+  try {
+    project.provide('packed', packAndInstall(scratch));
+  } catch (error) {
+    // Thrown from here it would stop every test of every project; so it fails those that need the tarball.
+    project.provide('packed', { failure: error instanceof Error ? error.message : String(error) });
+  }
+  return () => rmSync(scratch, { recursive: true, force: true });
+}
+
+function packAndInstall(scratch: string): PackedPackage {
   const consumer = join(scratch, 'consumer');
   mkdirSync(join(scratch, 'tarball'));
 
@@ -57,12 +67,11 @@ export default function setup(project: TestProject): () => void {
   const installOutput = `${install.stdout}${install.stderr}`;
   if (install.status !== 0) throw new Error(`npm could not install the tarball:\n${installOutput}`);
 
-  project.provide('packed', {
+  return {
     tarball,
     files: packed.files.map(({ path }) => path).sort(),
     packedBytes: packed.size,
     consumer,
     installOutput,
-  });
-  return () => rmSync(scratch, { recursive: true, force: true });
+  };
 }
