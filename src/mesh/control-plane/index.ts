@@ -1,0 +1,12 @@
+export { ControlPlaneError, controlPlaneErrorCodes } from './errors.js';
+export type { ControlPlaneErrorCode } from './errors.js';
+export type { ControlPlaneEvent } from './events.js';
+export type { ControlPlaneLimits } from './limits.js';
+export { peerIdOf, peerOf } from './peer.js';
+export type { ControlPlanePeer } from './peer.js';
+export { ControlPlaneServer } from './control-plane-server.js';
+export type { ControlPlaneServerOptions } from './control-plane-server.js';
+export { controlPlaneTransport } from './control-plane-transport.js';
+export type { ClosableTransport, ControlPlaneTransportOptions } from './control-plane-transport.js';
+export { joinTransport } from './join-transport.js';
+export type { JoinTransportOptions } from './join-transport.js';
