@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { SpiffeError } from './errors.js';
 
@@ -8,7 +8,8 @@ import { SpiffeError } from './errors.js';
  *
  * By hand, since jose's is asynchronous and this runs in the middle of a handshake.
  */
-export function keyThumbprint(publicKey: KeyObject): string {
+export function keyThumbprint(key: KeyObject): string {
+  const publicKey = key.type === 'private' ? createPublicKey(key) : key;
   const { kty, crv, x, y, n, e } = publicKey.export({ format: 'jwk' });
   // Required members only, in lexicographic order (RFC 7638 section 3.2, RFC 8037 section 2).
   const members =

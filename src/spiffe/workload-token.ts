@@ -112,6 +112,10 @@ async function verifiedPayload(token: string, bundle: TrustBundle): Promise<Uint
   if (typeof token !== 'string' || token.length > maxTokenLength || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) {
     throw malformed('it is not a compact JWS of at most 8 KiB');
   }
+  // A last character with stray bits would make many texts of one token.
+  if (token.split('.').some((part) => Buffer.from(part, 'base64url').toString('base64url') !== part)) {
+    throw malformed('one of its parts is not base64url in its one canonical form');
+  }
   const header = readHeader(token);
   if (header.typ !== workloadTokenType || header.alg !== workloadTokenAlgorithm) {
     throw new SpiffeError(

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { TrustBundle, verifyX509Svid } from '../../src/spiffe/index.js';
-import { FakeClock, TestCa, testCertificate, testCertificateDefects, testPrivateKey } from '../../src/testing/index.js';
-import type { TestCertificateFields, TestKeyType } from '../../src/testing/index.js';
+import { FakeClock, TestCa, testCertificate, testCertificateDefects, testPrivateKey } from './fakes.js';
+import type { TestCertificateFields, TestKeyType } from './fakes.js';
 import { codeOf } from './code-of.js';
 
 const id = 'spiffe://cluster.local/agent/node-a';
