@@ -8,12 +8,17 @@ interface ErrorCodeInfo {
   readonly fix: string;
 }
 
-/** One module's table: where it is, what it is called, its codes. */
+/** One table of codes. */
 export interface ErrorTable {
-  readonly module: string;
+  /** What the codes start with: the module, or for a part of `internal` that part. */
+  readonly area: string;
+  /** The modules whose `index.ts` exports the table. */
+  readonly modules: readonly string[];
   readonly name: string;
-  readonly codes: Readonly<Record<string, ErrorCodeInfo>>;
+  readonly codes: Codes;
 }
+
+type Codes = Readonly<Record<string, ErrorCodeInfo>>;
 
 const declaration = /export const (\w+ErrorCodes)\b/g;
 
@@ -26,18 +31,22 @@ function sourceFiles(root: string): readonly string[] {
 
 /** Every exported `…ErrorCodes` table under `src/`, by module and then by file. */
 export async function errorTables(root: string): Promise<readonly ErrorTable[]> {
+  const files = sourceFiles(root).map((path) => ({ path, text: readFileSync(join(root, 'src', path), 'utf8') }));
+  const indexes = files.filter(({ path }) => /^[^/]+\/index\.ts$/.test(path));
   const tables: ErrorTable[] = [];
-  for (const path of sourceFiles(root)) {
-    const file = join(root, 'src', path);
-    const names = [...readFileSync(file, 'utf8').matchAll(declaration)].map((match) => match[1] ?? '');
+  for (const { path, text } of files) {
+    const names = [...text.matchAll(declaration)].map((match) => match[1] ?? '');
     if (names.length === 0) continue;
-    const exported = (await import(pathToFileURL(file).href)) as Readonly<Record<string, ErrorTable['codes']>>;
+    const exported = (await import(pathToFileURL(join(root, 'src', path)).href)) as Readonly<Record<string, Codes>>;
+    const [first = '', second = ''] = path.split('/');
     for (const name of names) {
       const codes = exported[name];
-      if (codes !== undefined) tables.push({ module: path.split('/')[0] ?? '', name, codes });
+      const exporting = indexes.filter((index) => new RegExp(`\\b${name}\\b`).test(index.text));
+      const modules = exporting.map((index) => index.path.split('/')[0] ?? '');
+      if (codes !== undefined) tables.push({ area: first === 'internal' ? second : first, modules, name, codes });
     }
   }
-  return tables;
+  return tables.sort((a, b) => (a.area === b.area ? 0 : a.area < b.area ? -1 : 1));
 }
 
 function cell(text: string): string {
@@ -45,12 +54,13 @@ function cell(text: string): string {
 }
 
 export function renderErrorReference(tables: readonly ErrorTable[]): string {
-  const sections = tables.map(({ module, name, codes }) => {
+  const sections = tables.map(({ area, modules, name, codes }, index) => {
     const rows = Object.entries(codes)
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([code, { when, fix }]) => `| \`${code}\` | ${cell(when)} | ${cell(fix)} |`);
-    const where = `\`${name}\` of \`meshwright/${module}\``;
-    return [`## ${module}`, '', where, '', '| code | when | what to do |', '|---|---|---|', ...rows].join('\n');
+    const heading = tables[index - 1]?.area === area ? [] : [`## ${area}`, ''];
+    const where = `\`${name}\` of ${modules.map((module) => `\`meshwright/${module}\``).join(', ')}`;
+    return [...heading, where, '', '| code | when | what to do |', '|---|---|---|', ...rows].join('\n');
   });
   return [
     '# Errors',

@@ -54,7 +54,9 @@ describe('the export list of package.json', () => {
         .map((line) => line.trim())
         .filter((line) => line !== '');
       expect(
-        lines.filter((line) => !/^export (type )?(\{[^}]*\}|\*( as \w+)?) from '\.\/[^']+'$/.test(line)),
+        lines.filter(
+          (line) => !/^export (type )?(\{[^}]*\}|\*( as \w+)?) from '(\.|\.\.\/internal)\/[^']+'$/.test(line),
+        ),
         module,
       ).toEqual([]);
     }
