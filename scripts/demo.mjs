@@ -2,12 +2,15 @@
 // `npm run demo [-- --json | --keep | …]`: set-up, then the demo (examples/demo). Progress of set-up goes to stderr, so
 // stdout is the demo's own.
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, say } from './lib/process.mjs';
 import { setup } from './setup.mjs';
 
+const program = join(root, 'build/examples/demo/main.js');
+
 function runDemo() {
-  const demo = spawn(process.execPath, [join(root, 'build/examples/demo/main.js'), ...process.argv.slice(2)], {
+  const demo = spawn(process.execPath, [program, ...process.argv.slice(2)], {
     cwd: root,
     stdio: 'inherit',
   });
@@ -21,6 +24,7 @@ function runDemo() {
 
 try {
   await setup();
+  if (!existsSync(program)) throw new Error('the demo was not built; see above');
   process.exitCode = await runDemo();
 } catch (error) {
   say(`demo: ${error.message}`);
