@@ -83,6 +83,12 @@ export class ByteStream extends Duplex {
     this.destroy(error);
   }
 
+  /** As `net.Socket.resetAndDestroy`. */
+  resetAndDestroy(): this {
+    this.reset(Object.assign(new Error('the connection was reset from this side'), { code: 'ECONNRESET' }));
+    return this;
+  }
+
   override _read(): void {
     this.#wanted = true;
     this.#pump();

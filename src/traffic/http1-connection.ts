@@ -3,7 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { describeError, notify } from '../core/index.js';
 import type { Clock, Logger, Observer, Timer } from '../core/index.js';
-import { ByteStream, resetStream } from './byte-stream.js';
+import { splice } from '../internal/splice.js';
+import { ByteStream } from './byte-stream.js';
 import { methodClass } from './events.js';
 import type { HttpRequestEvent, HttpVerdict, TrafficEvent } from './events.js';
 import { Http1Exchange, respond } from './http1-exchange.js';
@@ -14,7 +15,6 @@ import type { CheckedRequest, HttpRequestFacts, RequestProblem } from './http1-r
 import { httpAnswer } from './http1-refusal.js';
 import type { Http1ProxyResult } from './http1-result.js';
 import { Http1Upstream } from './http1-upstream.js';
-import { spliceUpgraded } from './upgraded.js';
 
 export interface Http1ConnectionOptions {
   readonly downstream: Duplex;
@@ -46,7 +46,7 @@ export class Http1Connection {
   #unreadable: RequestProblem | undefined;
   #closing = false;
   #upgraded: Promise<Http1ProxyResult> | undefined;
-  #upgradedDownstream: Duplex | undefined;
+  #signal: AbortSignal | undefined;
   #timer: Timer | undefined;
   #timerIs: 'idle' | 'head' | 'body' | undefined;
   #failure: Error | undefined;
@@ -61,6 +61,7 @@ export class Http1Connection {
 
   async run(signal?: AbortSignal): Promise<Http1ProxyResult> {
     const down = this.#down;
+    this.#signal = signal;
     let downError: Error | undefined;
     down.on('error', (error) => (downError = error));
     const closed = new Promise<void>((resolve) => down.once('close', resolve));
@@ -68,7 +69,6 @@ export class Http1Connection {
       const reason = abortReason(signal);
       this.#failure ??= reason;
       down.reset(reason);
-      if (this.#upgradedDownstream !== undefined) resetStream(this.#upgradedDownstream, reason);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted === true) onAbort();
@@ -81,9 +81,8 @@ export class Http1Connection {
     this.#timer?.cancel();
     this.#closing = true;
     this.#upstream.destroy(downError ?? new Error('the connection has ended'));
-    const upgraded = await this.#upgraded;
     signal?.removeEventListener('abort', onAbort);
-    if (upgraded !== undefined) return signal?.aborted === true ? { ...upgraded, outcome: 'aborted' } : upgraded;
+    if (this.#upgraded !== undefined) return await this.#upgraded;
     const error = this.#failure ?? downError;
     const outcome =
       signal?.aborted === true
@@ -157,7 +156,8 @@ export class Http1Connection {
         this.#down.reset(error as Error);
       }
       this.#current = undefined;
-      if (!this.#closing && this.#queue.length < this.#options.limits.maxPipelined) this.#down.resumeFeeding();
+      if (!this.#closing && this.#unreadable === undefined && this.#queue.length < this.#options.limits.maxPipelined)
+        this.#down.resumeFeeding();
     }
     this.#serving = false;
     if (this.#closing || this.#down.destroyed) return;
@@ -167,8 +167,11 @@ export class Http1Connection {
   }
 
   async #serveOne(item: QueuedRequest): Promise<void> {
-    const { req, res, checked } = item;
+    const { req, res } = item;
     this.#current = { item };
+    // The rest of this request is what could not be read.
+    const cutShort = this.#unreadable !== undefined && !req.complete ? this.#unreadable : undefined;
+    const checked = cutShort ?? item.checked;
     if ('problem' in checked) {
       this.#counts.malformed += 1;
       this.#closing = true;
@@ -193,7 +196,10 @@ export class Http1Connection {
     if (checked.hasBody) this.#setTimer('body');
     const end = await exchange.run();
     this.#clearTimer();
-    if (end.outcome === 'malformed') this.#counts.malformed += 1;
+    if (end.outcome === 'malformed') {
+      this.#counts.malformed += 1;
+      this.#closing = true;
+    }
     if (end.error !== undefined && this.#down.destroyed && end.outcome !== 'aborted') this.#failure ??= end.error;
     this.#report(item, end, verdict);
     if (end.upgraded !== undefined) this.#becomeUpgraded(end.upgraded);
@@ -202,7 +208,8 @@ export class Http1Connection {
   /** Only a verdict that says exactly `allowed: true` allows. */
   #judge(facts: HttpRequestFacts): HttpVerdict {
     try {
-      return this.#options.authorize(facts);
+      const verdict = this.#options.authorize(facts) as HttpVerdict | undefined;
+      return verdict ?? { allowed: false };
     } catch (error) {
       this.#options.logger.error('judging an http request failed; it is refused', { error: describeError(error) });
       return { allowed: false };
@@ -212,6 +219,7 @@ export class Http1Connection {
   #onUnreadable(problem: RequestProblem): void {
     if (this.#closing || this.#unreadable !== undefined || this.#down.destroyed) return;
     this.#unreadable = problem;
+    this.#down.hold();
     const { item, exchange } = this.#current ?? {};
     // Either the body of the request being served, or something behind it.
     if (exchange !== undefined && item !== undefined && !item.req.complete) {
@@ -225,13 +233,15 @@ export class Http1Connection {
     this.#closing = true;
     this.#clearTimer();
     this.#counts.malformed += 1;
-    this.#down.write(httpAnswer(status));
+    // After an answer that had to be the last (Node closes behind a parse error) the end alone must do.
+    const mayAnswer = !this.#down.writableEnded;
+    if (mayAnswer) this.#down.write(httpAnswer(status));
     this.#down.destroySoon();
     notify(this.#options.observer, {
       type: 'http-request',
       method: 'other',
       allowed: false,
-      status,
+      status: mayAnswer ? status : undefined,
       outcome: 'malformed',
       problem,
       durationMs: 0,
@@ -240,8 +250,10 @@ export class Http1Connection {
 
   #becomeUpgraded({ downstream, upstream }: NonNullable<ExchangeEnd['upgraded']>): void {
     this.#closing = true;
-    this.#upgradedDownstream = downstream;
-    this.#upgraded = spliceUpgraded(downstream, upstream).then((end) => this.#result({ ...end, upgraded: true }));
+    this.#upgraded = splice(downstream, upstream, { signal: this.#signal }).then(
+      ({ outcome, error, aToBBytes, bToABytes }) =>
+        this.#result({ outcome, error, upgraded: true, receivedBytes: aToBBytes, sentBytes: bToABytes }),
+    );
     this.#down.destroy();
   }
 

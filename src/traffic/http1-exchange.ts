@@ -32,6 +32,7 @@ export class Http1Exchange {
   readonly #down: ByteStream;
   readonly #upstream: Http1Upstream;
   readonly #limits: ResolvedHttp1Limits;
+  #broken: Failure | undefined;
   #fail: (failure: Failure) => void = () => undefined;
 
   constructor(
@@ -48,7 +49,9 @@ export class Http1Exchange {
 
   /** The rest of the request's body cannot be had: it is malformed, or stopped coming. */
   breakOff(status: number, problem: string, code: TrafficErrorCode): void {
-    this.#fail({ status, problem, error: new TrafficError(code, problem), outcome: 'malformed' });
+    // Kept, since the connection to the application may not be there yet.
+    this.#broken = { status, problem, error: new TrafficError(code, problem), outcome: 'malformed' };
+    this.#fail(this.#broken);
   }
 
   /** Never rejects. */
@@ -67,6 +70,11 @@ export class Http1Exchange {
       if (this.#down.destroyed) {
         this.#upstream.discard(lease);
         return { outcome: 'aborted' };
+      }
+      if (this.#broken !== undefined) {
+        this.#upstream.discard(lease);
+        await respond(this.#req, this.#res, this.#broken.status, { close: true });
+        return this.#broken;
       }
       const end = await this.#attempt(lease);
       if (end !== 'again') return end;

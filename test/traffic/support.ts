@@ -91,7 +91,7 @@ export async function startProxy(setup: ProxySetup): Promise<RunningProxy> {
         },
         authorize: (request) => {
           running.facts.push(request);
-          return setup.authorize?.(request) ?? { allowed: true };
+          return setup.authorize === undefined ? { allowed: true } : setup.authorize(request);
         },
         limits: { lingerMs: 50, ...setup.limits },
         clock: setup.clock,
