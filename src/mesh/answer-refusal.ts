@@ -19,12 +19,13 @@ export async function answerRefusal(
     else socket.resetAndDestroy();
   };
   try {
-    const { protocol } = await detectProtocol(socket, { timeoutMs: options.timeoutMs ?? 2_000, clock });
-    if (protocol !== 'http1') {
+    const { head } = await detectProtocol(socket, { timeoutMs: options.timeoutMs ?? 2_000, clock });
+    const answer = http1Refusal(head, status);
+    if (answer === undefined) {
       reset();
       return;
     }
-    socket.end(http1Refusal(status));
+    socket.end(answer);
     // Read on for a moment: closing with unread bytes would reset the connection and lose the answer.
     socket.resume();
     await Promise.race([new Promise((resolve) => socket.once('close', resolve)), sleep(clock, 1_000)]);

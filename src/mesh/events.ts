@@ -52,8 +52,17 @@ export type MeshEvent =
       readonly protocol: 'http1' | 'tcp';
       readonly decision: Decision;
       readonly method?: string | undefined;
+      /** Without the query. */
       readonly path?: string | undefined;
       readonly status?: number | undefined;
+      readonly durationMs?: number | undefined;
+    }
+  | {
+      /** HTTP that was refused before judgement: malformed, ambiguous, beyond a limit. */
+      readonly type: 'request-malformed';
+      readonly connection: ConnectionFacts;
+      readonly status?: number | undefined;
+      readonly problem: string;
     }
   | {
       /** Plaintext reached the inbound listener. */

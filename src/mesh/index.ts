@@ -1,6 +1,9 @@
+export * from './control-plane/index.js';
 export { AdminSocket, callAdmin } from './admin-socket.js';
 export type { AdminHandler, AdminSocketOptions } from './admin-socket.js';
 export type { AuthenticatedSource, UnverifiedSource } from './authenticated-source.js';
+export { ControllerSvid } from './controller-svid.js';
+export type { ControllerSvidOptions } from './controller-svid.js';
 export { MeshError, meshErrorCodes } from './errors.js';
 export type { MeshErrorCode } from './errors.js';
 export type { ConnectionFacts, MeshEvent, SourceVia } from './events.js';

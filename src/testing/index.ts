@@ -12,3 +12,7 @@ export { testCertificate, testPrivateKey } from './test-certificate.js';
 export type { TestCertificateFields, TestExtension, TestKeyType } from './test-certificate.js';
 export { testCertificateDefects } from './test-certificate-defects.js';
 export type { TestCertificateDefect, TestCertificateDefectName } from './test-certificate-defects.js';
+export { TestMesh, createTestMesh } from './test-mesh.js';
+export type { TestRequestOptions, TestResponse, TestWorkload } from './test-mesh.js';
+export { TestNode } from './test-node.js';
+export type { TestMeshOptions, TestServer, TestServiceOptions, TestWorkloadOptions } from './test-mesh-options.js';

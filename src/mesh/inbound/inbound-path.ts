@@ -7,7 +7,15 @@
  * `close` lets running connections finish, `destroy` ends them.
  */
 import type { Duplex } from 'node:stream';
-import { formatSocketAddress, notify, noObserver, parseSocketAddress, silentLogger, systemClock } from '../../core/index.js';
+import {
+  formatSocketAddress,
+  ipFamily,
+  notify,
+  noObserver,
+  parseSocketAddress,
+  silentLogger,
+  systemClock,
+} from '../../core/index.js';
 import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../core/index.js';
 import { splice } from '../../internal/splice.js';
 import { detectProtocol } from '../../traffic/index.js';
@@ -95,7 +103,12 @@ export class InboundPath implements Closable {
     this.#ownPorts = new Set(options.ownPorts ?? [15001, 15002, 15006]);
     this.#detectTimeoutMs = options.detectTimeoutMs ?? 3_000;
     this.#maxConnections = options.maxConnections ?? 4_096;
-    this.#log = new ConnectionLog({ side: 'inbound', logger: this.#logger, observer: this.#observer, clock: this.#clock });
+    this.#log = new ConnectionLog({
+      side: 'inbound',
+      logger: this.#logger,
+      observer: this.#observer,
+      clock: this.#clock,
+    });
     this.#subscription = options.views.subscribe((view) => {
       for (const connection of this.#connections.keys()) connection.reconsider(view);
     });
@@ -212,7 +225,8 @@ export class InboundPath implements Closable {
   destroy(reason?: Error): void {
     this.#closing = true;
     this.#subscription[Symbol.dispose]();
-    for (const connection of this.#connections.keys()) connection.revoke('shutting-down', reason?.message ?? 'destroyed');
+    for (const connection of this.#connections.keys())
+      connection.revoke('shutting-down', reason?.message ?? 'destroyed');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -222,7 +236,7 @@ export class InboundPath implements Closable {
   async #deliver(arrival: Arrival, connection: LiveConnection): Promise<Served> {
     const signal = AbortSignal.any([arrival.signal, connection.signal]);
     const dial = (): Promise<Duplex> =>
-      this.#options.dial({ destination: arrival.destination, sourceIp: arrival.source.address, signal });
+      this.#options.dial({ destination: arrival.destination, sourceIp: keptSource(arrival), signal });
     let upstream: Duplex;
     try {
       upstream = await dial();
@@ -273,7 +287,10 @@ export class InboundPath implements Closable {
       }).catch(() => ({ protocol: 'closed' as const }));
       if (protocol === 'closed') {
         downstream.destroy();
-        ended({ outcome: revokedReason(connection.signal) === undefined ? 'eof' : 'refused', reason: revokedReason(connection.signal) });
+        ended({
+          outcome: revokedReason(connection.signal) === undefined ? 'eof' : 'refused',
+          reason: revokedReason(connection.signal),
+        });
         return;
       }
       if (protocol === 'http1') {
@@ -289,7 +306,13 @@ export class InboundPath implements Closable {
           observer: this.#observer,
           signal,
         });
-        ended({ outcome: result.outcome, reason: revokedReason(connection.signal), ...result.bytes });
+        const revoked = revokedReason(connection.signal);
+        ended({
+          outcome: revoked === undefined ? result.outcome : 'refused',
+          reason: revoked,
+          sentBytes: result.sentBytes,
+          receivedBytes: result.receivedBytes,
+        });
         return;
       }
       if (!this.#passOpaque(connection, protocol)) {
@@ -343,6 +366,12 @@ export class InboundPath implements Closable {
       services: admission?.services,
     });
   }
+}
+
+/** The address to keep towards the workload: only one of the destination's own family can be. */
+function keptSource({ source, destination }: Arrival): string | undefined {
+  if (source.address === undefined) return undefined;
+  return ipFamily(source.address) === ipFamily(destination.ip) ? source.address : undefined;
 }
 
 function revokedReason(signal: AbortSignal): RefusalReason | undefined {

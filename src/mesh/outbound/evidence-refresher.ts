@@ -57,7 +57,6 @@ export class EvidenceRefresher {
   async #push(entry: OpenStream): Promise<void> {
     try {
       await this.#client.announce({
-        address: entry.address,
         peer: entry.peer,
         headers: async ({ keyThumbprint }) => ({
           [workloadTokenHeader]: await this.#tokens.token(entry.principal, { keyThumbprint }),

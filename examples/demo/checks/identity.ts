@@ -1,0 +1,203 @@
+/** Attacks on identity: each must be refused at the destination, with its own reason in the destination's log. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AttackOrder, StolenIdentity } from '../attack.js';
+import type { Checklist } from '../checklist.js';
+import { curl, outcome } from '../curl.js';
+import { DemoMesh } from '../mesh.js';
+import { nodeNamed, podNamed } from '../topology.js';
+
+/** What a thief takes from a node's disk: its key and certificate, and the token of the frontend's workload. */
+export interface Loot {
+  readonly identity: StolenIdentity;
+  readonly token: string;
+}
+
+interface Attack {
+  readonly attempt: AttackOrder['attempts'][number];
+  /** The status of the CONNECT, or `no tunnel` where TLS already refuses. */
+  readonly expected: string;
+  /** The reason (of the data path) or code (of the tunnel) in the destination's log. */
+  readonly reason: string;
+}
+
+const frontend = 'spiffe://cluster.local/ns/frontend/sa/web-frontend';
+
+export async function checkIdentity(mesh: DemoMesh, list: Checklist, old: Loot): Promise<void> {
+  const fresh = await steal(mesh, 'node-a', frontend);
+  const other = await steal(mesh, 'untrusted-1', 'spiffe://cluster.local/ns/batch/sa/batch-runner');
+  const authority = `${podNamed('backend-api-1').address}:8080`;
+  const base = { authority, identity: fresh.identity };
+  const attacks: readonly Attack[] = [
+    {
+      attempt: { name: 'control: the right token of the right node', ...base, token: fresh.token },
+      expected: '200',
+      reason: '',
+    },
+    {
+      attempt: { name: 'a forged workload token', ...base, token: { forgedFor: frontend, node: 'node-a' } },
+      expected: '403',
+      reason: 'token-signature',
+    },
+    {
+      attempt: { name: "a token bound to another node's key", ...base, identity: other.identity, token: fresh.token },
+      expected: '403',
+      reason: 'token-node-mismatch',
+    },
+    { attempt: { name: 'an expired token', ...base, token: old.token }, expected: '403', reason: 'token-expired' },
+    { attempt: { name: 'no token at all', ...base }, expected: '403', reason: 'token-missing' },
+    {
+      attempt: {
+        name: 'a certificate of another trust domain',
+        ...base,
+        identity: { selfIssued: 'spiffe://evil.example/agent/node-a', trustDomain: 'evil.example' },
+        token: fresh.token,
+      },
+      expected: 'no tunnel',
+      reason: 'TUNNEL_PEER_UNVERIFIED',
+    },
+    {
+      attempt: {
+        name: 'a certificate of a false CA of the same name',
+        ...base,
+        identity: { selfIssued: 'spiffe://cluster.local/agent/node-a', trustDomain: 'cluster.local' },
+        token: fresh.token,
+      },
+      expected: 'no tunnel',
+      reason: 'TUNNEL_PEER_UNVERIFIED',
+    },
+    {
+      attempt: { name: 'a certificate past its end', ...base, identity: old.identity, token: fresh.token },
+      expected: 'no tunnel',
+      reason: 'TUNNEL_PEER_UNVERIFIED',
+    },
+    {
+      attempt: {
+        name: 'an authority that is not enrolled',
+        ...base,
+        authority: `${podNamed('prometheus').address}:8080`,
+        token: fresh.token,
+      },
+      expected: '404',
+      reason: 'authority-not-enrolled',
+    },
+    {
+      attempt: {
+        name: "an authority that is not this node's",
+        ...base,
+        authority: `${podNamed('backend-api-0').address}:8080`,
+        token: fresh.token,
+      },
+      expected: '404',
+      reason: 'authority-not-local',
+    },
+    {
+      attempt: {
+        name: "an authority that is the node's own loopback",
+        ...base,
+        authority: '127.0.0.1:9090',
+        token: fresh.token,
+      },
+      expected: '404',
+      reason: 'authority-not-local',
+    },
+  ];
+  const marks: number[] = [];
+  for (const { attempt, expected, reason } of attacks) {
+    await list.guard(attempt.name, async () => {
+      const log = mesh.agentLog('node-b');
+      const mark = log.mark;
+      marks.push(mark);
+      const [got] = await attack(mesh, [attempt]);
+      const outcome_ = got?.outcome.startsWith('no tunnel') === true ? 'no tunnel' : String(got?.outcome);
+      const refusal = (line: Readonly<Record<string, unknown>>): boolean =>
+        line['reason'] === reason || line['code'] === reason;
+      const line = reason === '' ? undefined : await log.wait(refusal, 2_000, mark);
+      list.record({
+        name: attempt.name,
+        expected,
+        actual: outcome_,
+        ok: outcome_ === expected && (reason === '' || line !== undefined),
+        detail:
+          line === undefined
+            ? reason === ''
+              ? ''
+              : `no ${reason} in the log`
+            : `${reason}: ${String(line['detail'] ?? line['reason'] ?? '')}`.slice(0, 110),
+      });
+    });
+  }
+  await list.guard('a token for a workload of another node', async () => {
+    const refused = await askForToken(mesh, 'node-a', 'spiffe://cluster.local/ns/production/sa/order-processor');
+    list.equal(
+      'the CA refuses a token for a workload of another node',
+      'CA_WORKLOAD_NOT_ON_NODE',
+      refused,
+      'order-processor runs on node-b',
+    );
+  });
+  await list.guard('a pod that claims another address', () => checkSpoofing(mesh, list));
+}
+
+/** Reads what lies on a node's disk: the agent's key, certificate and tokens. */
+export async function steal(mesh: DemoMesh, node: string, workload: string): Promise<Loot> {
+  const identity = JSON.parse(await readFile(join(mesh.dataOf(node), 'identity.json'), 'utf8')) as StolenIdentity;
+  const tokens = JSON.parse(await readFile(join(mesh.dataOf(node), 'tokens.json'), 'utf8')) as {
+    readonly tokens: readonly { readonly workload: string; readonly token: string }[];
+  };
+  const token = tokens.tokens.filter((each) => each.workload === workload).at(-1)?.token;
+  if (token === undefined) throw new Error(`${node} holds no token of ${workload}`);
+  return { identity, token };
+}
+
+async function attack(
+  mesh: DemoMesh,
+  attempts: AttackOrder['attempts'],
+): Promise<readonly { readonly name: string; readonly outcome: string }[]> {
+  const order: AttackOrder = {
+    trustDomain: 'cluster.local',
+    bundle: await readFile(join(mesh.dataOf('node-a'), 'bundle.json'), 'utf8'),
+    address: `${nodeNamed('node-b').address}:15002`,
+    peer: 'spiffe://cluster.local/agent/node-b',
+    attempts,
+  };
+  const { stdout } = await mesh.fabric.outsider.exec(process.execPath, [process.argv[1] ?? '', 'attack'], {
+    input: JSON.stringify(order),
+  });
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as { name: string; outcome: string });
+}
+
+/** Asks the CA as the agent of `node` would, through the agent's own admin socket; returns the code of the refusal. */
+async function askForToken(mesh: DemoMesh, node: string, workload: string): Promise<string> {
+  const { stdout } = await mesh.fabric.node(node).exec(process.execPath, [process.argv[1] ?? '', 'ask-token'], {
+    input: JSON.stringify({
+      identity: JSON.parse(await readFile(join(mesh.dataOf(node), 'identity.json'), 'utf8')) as unknown,
+      bundle: await readFile(join(mesh.dataOf(node), 'bundle.json'), 'utf8'),
+      workload,
+    }),
+  });
+  return stdout.trim();
+}
+
+/** The rogue pod takes the frontend's address, as a neighbour on the same node could. */
+async function checkSpoofing(mesh: DemoMesh, list: Checklist): Promise<void> {
+  const rogue = mesh.fabric.pod('rogue-client');
+  const stolen = podNamed('web-frontend').address;
+  await rogue.address('eth0', `${stolen}/32`);
+  try {
+    const url = `http://${podNamed('backend-api-1').address}:8080/api`;
+    const result = await curl(rogue, url, { args: ['--interface', stolen], timeoutS: 2 });
+    const actual = outcome(result) === '200' ? '200' : 'refused';
+    list.equal(
+      "a pod that claims another pod's address",
+      'refused',
+      actual,
+      'source pinning: dropped at its own interface',
+    );
+  } finally {
+    await rogue.ip('address', 'del', `${stolen}/32`, 'dev', 'eth0');
+  }
+}

@@ -1,0 +1,91 @@
+/** Certificates and tokens: joining, and renewal under load with lifetimes of seconds. */
+import type { Checklist } from '../checklist.js';
+import type { DemoMesh, Lifetimes, Running } from '../mesh.js';
+import { clusterUrl } from '../topology.js';
+
+export function checkJoining(mesh: DemoMesh, list: Checklist, lifetimes: Lifetimes): void {
+  for (const node of ['node-a', 'node-b', 'untrusted-1']) {
+    const log = mesh.agentLog(node);
+    const issued = log.find(({ msg }) => msg === 'mesh certificate issued');
+    list.equal(
+      `${node} joined with a one-time token: spiffe_id, key_type`,
+      `spiffe://cluster.local/agent/${node}, ECDSA P-256`,
+      `${String(issued?.['spiffe_id'])}, ${String(issued?.['key_type'])}`,
+      `not_after ${String(issued?.['not_after'])}`,
+    );
+  }
+  const log = mesh.agentLog('node-a');
+  const issued = log.find(({ msg }) => msg === 'mesh certificate issued');
+  const scheduled = log.find(({ msg }) => msg === 'mesh certificate renewal scheduled');
+  const leftMs = Date.parse(String(issued?.['not_after'])) - Date.parse(String(scheduled?.['renew_at']));
+  const share = Math.round(100 * (1 - leftMs / lifetimes.svidTtlMs));
+  list.record({
+    name: 'renewal is scheduled at 80 % of the lifetime',
+    expected: '80 % (with jitter)',
+    actual: `${String(share)} %`,
+    ok: share >= 70 && share <= 85,
+    detail: `renew_at ${String(scheduled?.['renew_at'])}`,
+  });
+}
+
+/** Load from the frontend pod: HTTP to backend-api, and one raw connection to the ledger. */
+export function startLoad(mesh: DemoMesh, name = 'load'): Running {
+  return mesh.run(name, mesh.fabric.pod('web-frontend'), 'load.mjs', [
+    clusterUrl('backend-api', '/api'),
+    '10.96.10.70',
+    '7000',
+  ]);
+}
+
+export interface LoadResult {
+  readonly sent: number;
+  readonly ok: number;
+  readonly failures: readonly string[];
+  readonly rawSent: number;
+  readonly rawReceived: number;
+  readonly rawClosed: boolean;
+  readonly rawSeconds: number;
+}
+
+export async function stopLoad(load: Running): Promise<LoadResult> {
+  const mark = load.log.mark;
+  load.child.kill('SIGTERM');
+  const line = await load.log.wait(({ sent }) => sent !== undefined, 8_000, mark);
+  if (line === undefined) throw new Error(`the load did not report: ${load.log.other.slice(-3).join(' ')}`);
+  return line as unknown as LoadResult;
+}
+
+export async function checkRenewals(mesh: DemoMesh, list: Checklist, load: Running): Promise<void> {
+  const renewals = async (): Promise<number> =>
+    Math.min(
+      ...(await Promise.all(
+        ['node-a', 'node-b'].map((node) => mesh.metric(node, 'novaedge_mesh_cert_renewals_total')),
+      )),
+    );
+  const deadline = performance.now() + 45_000;
+  while ((await renewals()) < 3 && performance.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  const count = await renewals();
+  const result = await stopLoad(load);
+  list.record({
+    name: 'certificates renewed under load, on each node',
+    expected: 'at least 3 times',
+    actual: `${String(count)} times`,
+    ok: count >= 3,
+    detail: 'novaedge_mesh_cert_renewals_total',
+  });
+  list.record({
+    name: 'requests failed meanwhile',
+    expected: '0',
+    actual: String(result.sent - result.ok),
+    ok: result.sent > 100 && result.sent === result.ok,
+    detail: `${String(result.sent)} sent; ${result.failures.slice(0, 3).join(', ')}`,
+  });
+  list.record({
+    name: 'one raw connection through all of it',
+    expected: 'open, every byte echoed',
+    actual: result.rawClosed ? 'closed' : `open, ${String(result.rawReceived)} of ${String(result.rawSent)} bytes`,
+    ok: !result.rawClosed && result.rawReceived === result.rawSent && result.rawSent > 0,
+    detail: `${String(result.rawSeconds)} s`,
+  });
+}
