@@ -62,16 +62,18 @@ export class CaClient {
     return { token, expiresAt: new Date(Number(expiresAtMs)) };
   }
 
-  /** The trust bundle now, then again after each change; ends by throwing, or when the signal aborts. */
+  /** The trust bundle now, then again after each change; ends by throwing, or when the signal aborts or the loop is left. */
   async *watchBundle(options: CallOptions = {}): AsyncIterableIterator<TrustBundle> {
-    const { signal } = options;
+    // connect goes on with a stream whose reader has left, until its signal aborts.
+    const left = new AbortController();
+    const signal = options.signal === undefined ? left.signal : AbortSignal.any([options.signal, left.signal]);
     try {
-      for await (const { bundle } of this.#client.watchBundle({}, signal === undefined ? {} : { signal })) {
-        yield this.#bundle(bundle);
-      }
+      for await (const { bundle } of this.#client.watchBundle({}, { signal })) yield this.#bundle(bundle);
     } catch (error) {
-      if (signal?.aborted === true) return;
+      if (signal.aborted) return;
       throw fromWireError(error, 'send its trust bundle');
+    } finally {
+      left.abort();
     }
   }
 

@@ -66,6 +66,10 @@ export const caErrorCodes = defineErrorCodes({
     when: 'An SVID is past its end: it is never renewed.',
     fix: 'Attest again, with a new join token.',
   },
+  CA_NOT_ATTESTED: {
+    when: 'An agent starts without a usable SVID on disk and without a way to attest.',
+    fix: 'Give it a join token with its root pin.',
+  },
   CA_JOIN_TOKEN_UNKNOWN: {
     when: 'A join token is malformed or was never issued by this CA (or is long gone).',
     fix: 'Make a new join token for the node.',

@@ -36,10 +36,18 @@ export function toWireError(error: CaError): ConnectError {
 /** What a failed call means to its caller: the CA's own refusal, or `CA_UNAVAILABLE` when it did not come to one. */
 export function fromWireError(error: unknown, operation: string): CaError {
   if (error instanceof CaError) return error;
-  if (error instanceof ConnectError) {
-    const code = error.metadata.get(codeTrailer);
-    if (isCaErrorCode(code))
-      return new CaError(code, `the CA refused to ${operation}: ${error.rawMessage}`, { cause: error });
+  if (!(error instanceof ConnectError)) {
+    return new CaError('CA_UNAVAILABLE', `the CA could not ${operation}: ${describeError(error)}`, { cause: error });
   }
-  return new CaError('CA_UNAVAILABLE', `the CA could not ${operation}: ${describeError(error)}`, { cause: error });
+  const trailer = error.metadata.get(codeTrailer);
+  const code = isCaErrorCode(trailer)
+    ? trailer
+    : error.code === Code.Unauthenticated
+      ? 'CA_UNAUTHENTICATED'
+      : undefined;
+  // Without describeError: a ConnectError repeats the message of its cause.
+  if (code === undefined) {
+    return new CaError('CA_UNAVAILABLE', `the CA could not ${operation}: ${error.rawMessage}`, { cause: error });
+  }
+  return new CaError(code, `the CA refused to ${operation}: ${error.rawMessage}`, { cause: error });
 }

@@ -76,14 +76,16 @@ export class ClientSessions {
     }
   }
 
-  /** Lets requests under way finish; later ones fail. Resolves when all connections are gone. */
-  async close(): Promise<void> {
+  /** Lets requests under way finish for `drainMs`; later ones fail. Resolves when all connections are gone. */
+  async close(drainMs = 2000): Promise<void> {
     this.#abort.abort(closed());
     for (const { session } of this.#live) session.close();
     if (this.#live.size === 0) return;
+    const timer = this.#options.clock.timer(drainMs, () => this.destroy(), { keepAlive: true });
     await new Promise<void>((resolve) => {
       this.#idle = resolve;
     });
+    timer.cancel();
   }
 
   destroy(): void {

@@ -131,9 +131,10 @@ export class ControlPlaneServer implements Closable {
   async #drain(): Promise<void> {
     const stopped = this.#stop();
     for (const connection of this.#connections.values()) connection.drain();
-    const timer = this.#clock.timer(this.#limits.drainTimeoutMs, () => {
+    const destroyAll = (): void => {
       for (const connection of this.#connections.values()) connection.destroy();
-    });
+    };
+    const timer = this.#clock.timer(this.#limits.drainTimeoutMs, destroyAll, { keepAlive: true });
     await stopped;
     timer.cancel();
   }
