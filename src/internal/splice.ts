@@ -117,10 +117,15 @@ function isReset(error: Error): boolean {
   return resetCodes.has((error as { code?: unknown }).code);
 }
 
+/** With a TCP reset where there is a TCP connection to reset: a FIN would tell its other end that all had been said. */
 function cut(stream: Duplex): void {
-  const { resetAndDestroy } = stream as { resetAndDestroy?: () => unknown };
-  if (typeof resetAndDestroy === 'function' && !stream.destroyed) resetAndDestroy.call(stream);
-  else stream.destroy();
+  const { resetAndDestroy, connecting } = stream as { resetAndDestroy?: () => unknown; connecting?: boolean };
+  try {
+    if (typeof resetAndDestroy === 'function' && connecting !== true && !stream.destroyed) resetAndDestroy.call(stream);
+  } catch {
+    // Sockets other than TCP have the method too, and throw.
+  }
+  stream.destroy();
 }
 
 function toError(reason: unknown): Error {

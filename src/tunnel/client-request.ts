@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import type { ClientHttp2Stream, IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 import { describeError } from '../core/index.js';
 import { TunnelError } from './errors.js';
@@ -16,8 +17,9 @@ export interface Answer {
 /**
  * Sends one request and waits for the header block of its answer.
  *
- * Rejects with `TUNNEL_SESSION_FAILED` when the session or stream ended before any answer (the caller may try another
- * session), `TUNNEL_RESPONSE_TIMEOUT`, or the signal's reason; the stream is reset in all these cases.
+ * Rejects with `TUNNEL_SESSION_FAILED` when the session ended or would not take it (nothing was answered, so the caller may
+ * try another session), `TUNNEL_STREAM_RESET`, `TUNNEL_RESPONSE_TIMEOUT`, or the signal's reason; the stream is reset in all
+ * these cases.
  */
 export function request(
   context: SessionContext,
@@ -59,13 +61,13 @@ export function request(
     const onAbort = (): void => fail(signal?.reason as Error);
     const onClose = (): void => {
       const why: unknown = cause ?? session.closed.reason;
+      const lost = session.draining || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+      const detail = why === undefined ? '' : `: ${describeError(why)}`;
       fail(
         new TunnelError(
-          'TUNNEL_SESSION_FAILED',
-          `the stream ended before its answer (HTTP/2 code ${String(stream.rstCode)}): ${describeError(why)}`,
-          {
-            cause: why,
-          },
+          lost ? 'TUNNEL_SESSION_FAILED' : 'TUNNEL_STREAM_RESET',
+          `the stream ended before its answer (HTTP/2 code ${String(stream.rstCode)})${detail}`,
+          { cause: why },
         ),
       );
     };

@@ -71,7 +71,7 @@ class Client implements TunnelClient {
       try {
         return await this.#connectOn(lease.session, authority, options);
       } catch (error) {
-        const lost = error instanceof TunnelError && error.code === 'TUNNEL_SESSION_FAILED' && lease.session.draining;
+        const lost = error instanceof TunnelError && error.code === 'TUNNEL_SESSION_FAILED';
         if (!lost || attempt >= attempts) throw error;
       } finally {
         lease.release();

@@ -45,7 +45,6 @@ export function serveRequest(
   block: IncomingHttpHeaders,
   handlers: ServerHandlers,
 ): void {
-  stream.on('error', () => undefined);
   const refusal = (status: number, error: TunnelError): void =>
     refuseRequest(context, session, stream, block, status, error);
   const method = block[':method'];

@@ -209,11 +209,18 @@ class Server implements TunnelServer {
       this.#sessions.delete(core);
     });
     const resets = new RateLimit(limits.resetBurst, limits.resetsPerSecond, clock.monotonicMs());
+    const onReset = (): void => {
+      if (core.closed.aborted || resets.take(clock.monotonicMs())) return;
+      core.destroy(new TunnelError('TUNNEL_ABUSE', 'the peer resets streams faster than resetsPerSecond allows'));
+    };
     session.on('stream', (stream, headers) => {
-      stream.once('aborted', () => {
-        if (core.closed.aborted || resets.take(clock.monotonicMs())) return;
-        core.destroy(new TunnelError('TUNNEL_ABUSE', 'the peer resets streams faster than resetsPerSecond allows'));
-      });
+      stream.on('error', () => undefined);
+      if (stream.closed || stream.destroyed) {
+        // Reset by the peer in the same breath: there is nobody left to answer.
+        onReset();
+        return;
+      }
+      stream.once('aborted', onReset);
       serveRequest(this.#context, core, stream, headers, this.#options);
     });
     const peer = verified.peer.spiffeId.toString();

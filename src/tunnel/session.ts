@@ -6,7 +6,7 @@ import type { Timer } from '../core/index.js';
 import type { TrustBundle, X509Svid } from '../spiffe/index.js';
 import { TunnelError } from './errors.js';
 import type { TunnelEvent } from './events.js';
-import { sayGoaway } from './goaway.js';
+import { announceGoaway, closeGracefully } from './goaway.js';
 import { startKeepalive } from './keepalive.js';
 import { verifyChain } from './peer.js';
 import type { TunnelPeer, VerifiedPeer } from './peer.js';
@@ -166,7 +166,8 @@ export class SessionCore<Http2 extends Http2Session = Http2Session> implements T
   drain(reason: TunnelError, timeoutMs?: number): Promise<void> {
     this.#draining ??= reason;
     this.#reason ??= reason;
-    if (!this.#saidGoaway) sayGoaway(this.http2, this.#context.side);
+    if (this.streams === 0 || this.#context.side === 'client') closeGracefully(this.http2);
+    else if (!this.#saidGoaway) announceGoaway(this.http2);
     this.#saidGoaway = true;
     // An idle session has nothing to wait for but the peer's own close, which must not be waited for without end.
     const waitMs = timeoutMs ?? (this.streams === 0 ? this.#context.limits.drainTimeoutMs : undefined);

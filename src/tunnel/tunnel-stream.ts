@@ -27,6 +27,7 @@ export function cancelStream(stream: Http2Stream): void {
  * - Only Buffers reach the HTTP/2 stream: strings written to one can leak freed memory in several Node versions.
  * - `end` means that the other end said so. A stream cut off in any other way is destroyed with `TUNNEL_STREAM_RESET`,
  *   even though Node's own stream would emit `end`.
+ * - An `error` that nobody listens to is not thrown; `errored` keeps it.
  * - `destroy()` before both directions have ended resets the stream, so a truncation never looks complete.
  */
 export class TunnelStream extends Duplex {
@@ -44,6 +45,8 @@ export class TunnelStream extends Duplex {
     super({ allowHalfOpen: true, readableHighWaterMark: bufferedBytes, writableHighWaterMark: bufferedBytes });
     this.#stream = stream;
     this.#onDone = onDone;
+    // A peer can cut a stream at any moment, so one that nobody listens to yet must not take the process down with it.
+    this.on('error', () => undefined);
     stream.on('data', (chunk: Buffer) => {
       this.receivedBytes += chunk.length;
       if (!this.push(chunk)) stream.pause();

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { LatestValueCell, silentLogger } from '../../src/core/index.js';
 import type { LogFields, Logger } from '../../src/core/index.js';
 import { SpiffeId, authorizeAgent } from '../../src/spiffe/index.js';
@@ -132,8 +133,10 @@ export const echo: TunnelListenOptions['onConnect'] = (request) => {
 
 /** Everything up to the end; rejects when the stream is cut off. */
 export async function readAll(stream: Duplex): Promise<Buffer> {
+  // Not `for await`, which destroys the stream when it has ended, and with it the other direction.
   const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await finished(stream, { writable: false });
   return Buffer.concat(chunks);
 }
 
