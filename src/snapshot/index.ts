@@ -1,0 +1,18 @@
+export { canonicalJson, contentHash } from './canonical-json.js';
+export { diffByKey } from './diff.js';
+export type { KeyedDiff, KeyedDiffOptions } from './diff.js';
+export { SnapshotError, snapshotErrorCodes } from './errors.js';
+export type { SnapshotErrorCode } from './errors.js';
+export type { SnapshotEvent } from './events.js';
+export { aesGcmSealing } from './sealing.js';
+export type { Sealing } from './sealing.js';
+export { SnapshotFileCache } from './snapshot-file-cache.js';
+export type { CachedSnapshot, SnapshotFileCacheOptions } from './snapshot-file-cache.js';
+export { SnapshotPublisher } from './snapshot-publisher.js';
+export type { NodeStatus, PublishedSnapshot, SnapshotPublisherOptions } from './snapshot-publisher.js';
+export { snapshotRoutes } from './snapshot-routes.js';
+export type { SnapshotPeer, SnapshotRoutesOptions } from './snapshot-routes.js';
+export { SnapshotStore } from './snapshot-store.js';
+export type { Snapshot, SnapshotStoreOptions } from './snapshot-store.js';
+export { SnapshotSubscriber } from './snapshot-subscriber.js';
+export type { SnapshotSubscriberOptions, SubscriberStatus } from './snapshot-subscriber.js';
