@@ -3,7 +3,7 @@
  * production: it signs whatever it is told to. Written over the package's own DER writer, since certificate libraries
  * rightly refuse to write most of what a verifier must refuse to read.
  */
-import { createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import {
   derBitString,
@@ -107,7 +107,20 @@ function extensionsOf(fields: TestCertificateFields): TestExtension[] {
     ];
     extensions.push({ oid: '2.5.29.17', value: derSequence(...names) });
   }
-  return [...extensions, ...(fields.extraExtensions ?? [])];
+  return [...extensions, ...keyIdentifiers(fields), ...(fields.extraExtensions ?? [])];
+}
+
+/** Subject and authority key identifier (RFC 5280 4.2.1.1, 4.2.1.2): they tell OpenSSL two roots of one name apart. */
+function keyIdentifiers(fields: TestCertificateFields): TestExtension[] {
+  return [
+    { oid: '2.5.29.14', value: derOctetString(keyIdentifier(fields.publicKey)) },
+    { oid: '2.5.29.35', value: derSequence(derImplicit(0, keyIdentifier(fields.signingKey))) },
+  ];
+}
+
+function keyIdentifier(key: KeyObject): Uint8Array {
+  const spki = createPublic(key).export({ type: 'spki', format: 'der' });
+  return createHash('sha256').update(spki).digest().subarray(0, 20);
 }
 
 function extension({ oid, critical = false, value }: TestExtension): Uint8Array {
