@@ -5,6 +5,7 @@ import { describeError, notify } from '../core/index.js';
 import type { Clock, Logger, Observer, Timer } from '../core/index.js';
 import { splice } from '../internal/splice.js';
 import { ByteStream } from './byte-stream.js';
+import { TrafficError } from './errors.js';
 import { methodClass } from './events.js';
 import type { HttpRequestEvent, HttpVerdict, TrafficEvent } from './events.js';
 import { Http1Exchange, respond } from './http1-exchange.js';
@@ -42,6 +43,7 @@ export class Http1Connection {
   readonly #counts = { requests: 0, allowed: 0, refused: 0, malformed: 0 };
   #current: { readonly item: QueuedRequest; readonly exchange?: Http1Exchange } | undefined;
   #serving = false;
+  #served: Promise<void> = Promise.resolve();
   /** What the parser could not read, answered once everything before it has been. */
   #unreadable: RequestProblem | undefined;
   #closing = false;
@@ -50,6 +52,7 @@ export class Http1Connection {
   #timer: Timer | undefined;
   #timerIs: 'idle' | 'head' | 'body' | undefined;
   #failure: Error | undefined;
+  #aborted = false;
 
   constructor(options: Http1ConnectionOptions) {
     this.#options = options;
@@ -67,6 +70,7 @@ export class Http1Connection {
     const closed = new Promise<void>((resolve) => down.once('close', resolve));
     const onAbort = (): void => {
       const reason = abortReason(signal);
+      this.#aborted = true;
       this.#failure ??= reason;
       down.reset(reason);
     };
@@ -82,17 +86,15 @@ export class Http1Connection {
     this.#closing = true;
     this.#upstream.destroy(downError ?? new Error('the connection has ended'));
     signal?.removeEventListener('abort', onAbort);
+    // Its last report comes before the result.
+    await this.#served;
     if (this.#upgraded !== undefined) return await this.#upgraded;
-    const error = this.#failure ?? downError;
-    const outcome =
-      signal?.aborted === true
-        ? 'aborted'
-        : this.#failure !== undefined
-          ? 'error'
-          : downError !== undefined
-            ? 'reset'
-            : 'eof';
-    return this.#result({ outcome, error });
+    const failure = this.#failure ?? (downError instanceof TrafficError ? downError : undefined);
+    let outcome: Http1ProxyResult['outcome'] = 'eof';
+    if (this.#aborted) outcome = 'aborted';
+    else if (failure !== undefined) outcome = 'error';
+    else if (downError !== undefined) outcome = 'reset';
+    return this.#result({ outcome, error: failure ?? downError });
   }
 
   /** One per connection, never listening: it only lends its parser and its rules of framing and order. */
@@ -138,11 +140,10 @@ export class Http1Connection {
     req.on('error', () => undefined);
     this.#queue.push({ req, res, checked, arrivedMs: clock.monotonicMs() });
     if (this.#queue.length >= limits.maxPipelined) this.#down.hold();
-    void this.#serve();
+    if (!this.#serving) this.#served = this.#serve();
   }
 
   async #serve(): Promise<void> {
-    if (this.#serving) return;
     this.#serving = true;
     // The parser is in the middle of a chunk: let it finish, so that `complete` tells whether a body is already here.
     await Promise.resolve();

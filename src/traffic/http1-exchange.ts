@@ -57,20 +57,16 @@ export class Http1Exchange {
   /** Never rejects. */
   async run(): Promise<ExchangeEnd> {
     for (let attempt = 0; ; attempt += 1) {
-      let lease: UpstreamLease;
+      let lease: UpstreamLease | undefined;
       try {
-        lease = await this.#upstream.acquire(attempt > 0);
+        lease = await this.#whileConnected(this.#upstream.acquire(attempt > 0));
       } catch (cause) {
         const problem = 'the application could not be reached';
         const error = new TrafficError('TRAFFIC_UPSTREAM_UNREACHABLE', problem, { cause });
-        if (this.#down.destroyed) return { outcome: 'aborted' };
         await respond(this.#req, this.#res, 503, { close: this.#bodyIsPending() });
         return { outcome: 'upstream-failed', status: 503, problem, error };
       }
-      if (this.#down.destroyed) {
-        this.#upstream.discard(lease);
-        return { outcome: 'aborted' };
-      }
+      if (lease === undefined) return { outcome: 'aborted', problem: 'the client went away' };
       if (this.#broken !== undefined) {
         this.#upstream.discard(lease);
         await respond(this.#req, this.#res, this.#broken.status, { close: true });
@@ -198,6 +194,7 @@ export class Http1Exchange {
         if (head.length > 0) lease.stream.unshift(head);
         this.#down.off('close', onDownClosed);
         lease.stream.off('close', onLeaseClosed);
+        this.#upstream.handOver(lease);
         this.#down.write(encodeHead(101, response.statusMessage ?? '', response.rawHeaders), () => {
           settle({
             outcome: 'upgraded',
@@ -268,6 +265,22 @@ export class Http1Exchange {
       res.end();
     });
     flushSoon(res);
+  }
+
+  /** Undefined when the client went away first; what comes of the promise then is the upstream's to drop. */
+  async #whileConnected<T>(promise: Promise<T>): Promise<T | undefined> {
+    let onClose = (): void => undefined;
+    const gone = new Promise<undefined>((resolve) => {
+      onClose = () => resolve(undefined);
+      if (this.#down.destroyed) onClose();
+      else this.#down.once('close', onClose);
+    });
+    try {
+      return await Promise.race([promise, gone]);
+    } finally {
+      this.#down.off('close', onClose);
+      promise.catch(() => undefined);
+    }
   }
 
   #bodyIsPending(): boolean {

@@ -84,6 +84,11 @@ export class Http1Upstream {
     this.#drop(lease, error);
   }
 
+  /** The connection on `lease` has a new owner, who ends it. */
+  handOver(lease: UpstreamLease): void {
+    if (this.#busy === lease) this.#busy = undefined;
+  }
+
   /** Ends whatever is open: an idle connection politely, a busy one with a reset. */
   destroy(error: Error): void {
     this.#destroyed = true;
