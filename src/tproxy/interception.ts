@@ -108,6 +108,7 @@ export class Interception implements Closable {
   readonly #observer: Observer<TproxyEvent>;
   readonly #clock: Clock;
   #applied: Applied | undefined;
+  #kernelHasTproxy: Promise<boolean> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -242,27 +243,9 @@ export class Interception implements Closable {
 
   async #apply(plan: NormalPlan): Promise<ApplyResult> {
     const { backend, removeOther } = this.#opened;
-    const topology = await this.#topology(plan);
-    const mode = await chooseMode({
-      wanted: this.#options.mode ?? 'auto',
-      topology,
-      bridgeNetfilterIsOn,
-      kernelHasTproxy: () => backend.supportsTproxy(),
-    });
-    if (topology.missing.length > 0)
-      this.#logger.warn('interfaces of pods are missing', { interfaces: topology.missing });
-    const input: RuleInput = Object.freeze({
-      plan,
-      topology,
-      mode,
-      marks: this.#marks,
-      outboundPort: this.#options.outboundPort ?? 15_001,
-      inboundPort: this.#options.inboundPort ?? 15_006,
-    });
     const previous = this.#applied?.input;
-    // The route first: a captured packet without it would be forwarded.
-    if (mode === 'tproxy') await this.#route.ensure(usesIpv6(plan));
-    await backend.apply(input);
+    const input = await this.#applyToMachine(plan);
+    const { mode, topology } = input;
     this.#applied = { input, state: await backend.state() };
     if (mode === 'redirect') await this.#route.remove();
     if (previous === undefined) await removeOther();
@@ -274,6 +257,44 @@ export class Interception implements Closable {
       ...this.describe().counts,
     });
     return { mode, missingInterfaces: topology.missing, forgottenConnections };
+  }
+
+  async #applyToMachine(plan: NormalPlan): Promise<RuleInput> {
+    const { backend } = this.#opened;
+    const input = await this.#inputFor(plan);
+    if (input.topology.missing.length > 0) {
+      this.#logger.warn('interfaces of pods are missing', { interfaces: input.topology.missing });
+    }
+    // The route first: a captured packet without it would be forwarded.
+    if (input.mode === 'tproxy') await this.#route.ensure(usesIpv6(plan));
+    try {
+      await backend.apply(input);
+      return input;
+    } catch (error) {
+      // An interface may have gone between looking and applying.
+      const second = await this.#inputFor(plan);
+      if (interfaceProblems(input, second.topology).length === 0) throw error;
+      await backend.apply(second);
+      return second;
+    }
+  }
+
+  async #inputFor(plan: NormalPlan): Promise<RuleInput> {
+    const topology = await this.#topology(plan);
+    const mode = await chooseMode({
+      wanted: this.#options.mode ?? 'auto',
+      topology,
+      bridgeNetfilterIsOn,
+      kernelHasTproxy: () => (this.#kernelHasTproxy ??= this.#opened.backend.supportsTproxy()),
+    });
+    return Object.freeze({
+      plan,
+      topology,
+      mode,
+      marks: this.#marks,
+      outboundPort: this.#options.outboundPort ?? 15_001,
+      inboundPort: this.#options.inboundPort ?? 15_006,
+    });
   }
 
   async #forget(previous: NormalPlan | undefined, plan: NormalPlan): Promise<number> {

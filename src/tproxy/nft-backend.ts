@@ -1,6 +1,7 @@
 import { TproxyError } from './errors.js';
 import { bridgeTable, inetTable, netdevTable } from './nft-sets.js';
 import { deleteTables, nftLayout, nftReplaceAll, nftUpdateSets } from './nft-ruleset.js';
+import type { NftScope } from './nft-ruleset.js';
 import { counterNames } from './rule-backend.js';
 import type { InterceptionCounters, RuleBackend, RuleInput } from './rule-backend.js';
 import type { RunCommand } from './run-command.js';
@@ -12,11 +13,14 @@ export class NftBackend implements RuleBackend {
   readonly name = 'nftables';
   readonly inspectCommand = `nft list table ${inetTable}`;
   readonly #run: RunCommand;
+  readonly #scope: NftScope;
   /** What this process put there last; undefined when it must not be built upon. */
   #applied: RuleInput | undefined;
 
-  constructor(run: RunCommand) {
+  /** `pinning` is for use beside iptables, which cannot tie pods to their interfaces. */
+  constructor(run: RunCommand, scope: NftScope = 'all') {
     this.#run = run;
+    this.#scope = scope;
   }
 
   /** Why nft does not work here; undefined when it does. */
@@ -40,15 +44,19 @@ export class NftBackend implements RuleBackend {
   async apply(input: RuleInput): Promise<void> {
     const previous = this.#applied;
     this.#applied = undefined;
-    if (previous !== undefined && nftLayout(previous) === nftLayout(input)) {
-      const update = nftUpdateSets(previous, input);
+    if (previous !== undefined && nftLayout(previous, this.#scope) === nftLayout(input, this.#scope)) {
+      const update = nftUpdateSets(previous, input, this.#scope);
       // An update that fails (somebody else changed the sets) is followed by the whole.
       if (update === '' || (await this.#run('nft', ['-f', '-'], update)).status === 0) {
         this.#applied = input;
         return;
       }
     }
-    const { status, stderr } = await this.#run('nft', ['-f', '-'], nftReplaceAll(input, await this.counters()));
+    const { status, stderr } = await this.#run(
+      'nft',
+      ['-f', '-'],
+      nftReplaceAll(input, this.#scope, await this.counters()),
+    );
     if (status !== 0)
       throw new TproxyError('TPROXY_APPLY_FAILED', `nft refused the rules: ${stderr.trim().slice(0, 2000)}`);
     this.#applied = input;
@@ -83,7 +91,7 @@ export class NftBackend implements RuleBackend {
 
   async clear(): Promise<void> {
     this.#applied = undefined;
-    const { status, stderr } = await this.#run('nft', ['-f', '-'], deleteTables());
+    const { status, stderr } = await this.#run('nft', ['-f', '-'], deleteTables('all'));
     if (status !== 0)
       throw new TproxyError('TPROXY_APPLY_FAILED', `nft could not remove the rules: ${stderr.trim().slice(0, 2000)}`);
   }

@@ -10,21 +10,25 @@ import type { InterceptionCounters, RuleInput } from './rule-backend.js';
  * (only where pods are on one) pins them there against all other ports and lifts pod-to-pod traffic up to IP.
  */
 
+/** Which tables: all of them, or only those that pin pods (beside rules of iptables). */
+export type NftScope = 'all' | 'pinning';
+
 /** All tables with empty sets, which is what decides whether an update can be one of sets only. */
-export function nftLayout(input: RuleInput): string {
-  return tables(input, () => [], undefined);
+export function nftLayout(input: RuleInput, scope: NftScope): string {
+  return tables(input, scope, () => [], undefined);
 }
 
 /** One batch that replaces everything of ours at once. Counters go on from `counters`. */
-export function nftReplaceAll(input: RuleInput, counters: InterceptionCounters): string {
+export function nftReplaceAll(input: RuleInput, scope: NftScope, counters: InterceptionCounters): string {
   // `add` first, so that `delete` never fails; the kernel commits all or nothing.
-  return `${deleteTables()}${tables(input, (set) => set.elements, counters)}`;
+  return `${deleteTables(scope)}${tables(input, scope, (set) => set.elements, counters)}`;
 }
 
 /** One batch that turns the sets of `previous` into those of `next`; the layouts must be equal. */
-export function nftUpdateSets(previous: RuleInput, next: RuleInput): string {
+export function nftUpdateSets(previous: RuleInput, next: RuleInput, scope: NftScope): string {
   const before = new Map(nftSets(previous).map((set) => [`${set.table} ${set.name}`, new Set(set.elements)]));
-  const lines = nftSets(next).flatMap((set) => {
+  const sets = nftSets(next).filter((set) => scope === 'all' || set.table !== inetTable);
+  const lines = sets.flatMap((set) => {
     const old = before.get(`${set.table} ${set.name}`) ?? new Set<string>();
     const now = new Set(set.elements);
     const gone = [...old].filter((element) => !now.has(element));
@@ -36,12 +40,15 @@ export function nftUpdateSets(previous: RuleInput, next: RuleInput): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-export function deleteTables(): string {
-  return [inetTable, netdevTable, bridgeTable].map((table) => `add table ${table}\ndelete table ${table}\n`).join('');
+/** Deletes the tables of a scope, whether they exist or not. */
+export function deleteTables(scope: NftScope): string {
+  const names = scope === 'all' ? [inetTable, netdevTable, bridgeTable] : [netdevTable, bridgeTable];
+  return names.map((table) => `add table ${table}\ndelete table ${table}\n`).join('');
 }
 
 function tables(
   input: RuleInput,
+  scope: NftScope,
   elementsOf: (set: NftSet) => readonly string[],
   counters: InterceptionCounters | undefined,
 ): string {
@@ -58,14 +65,16 @@ function tables(
     keys.flatMap((key) =>
       block(`counter ${counterNames[key]}`, counters === undefined ? [] : [`packets ${String(counters[key])} bytes 0`]),
     );
-  const body = [
-    ...block(`table ${inetTable}`, [
+  const inet = (): string[] =>
+    block(`table ${inetTable}`, [
       ...count('capturedOutbound', 'capturedInbound', 'refusedOutbound', 'refusedInbound'),
       ...count('hostProbes', 'hostRefused', 'translatedRefused'),
       ...declare(inetTable),
       ...(input.mode === 'tproxy' ? tproxyChains(input) : redirectChains(input)),
       ...guardChains(input),
-    ]),
+    ]);
+  const body = [
+    ...(scope === 'all' ? inet() : []),
     ...(input.topology.pods.length === 0
       ? []
       : block(`table ${netdevTable}`, [...count('spoofedDropped'), ...declare(netdevTable), ...pinningChains(input)])),

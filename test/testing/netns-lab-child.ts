@@ -1,5 +1,5 @@
 // A process that makes a lab, prints the path of a namespace in it, and waits for its end (or, given `once`, closes).
-import { NetnsLab } from 'meshwright/testing';
+import { NetnsLab } from '../../src/testing/netns-lab.js';
 
 const lab = await NetnsLab.create();
 const namespace = await lab.namespace('left-behind');

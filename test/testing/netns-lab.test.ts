@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { NetnsLab, userNamespaceCommand } from 'meshwright/testing';
+import { NetnsLab, userNamespaceCommand } from '../../src/testing/netns-lab.js';
 import { expect, test } from 'vitest';
 import { describeRequiring } from '../support/requirements.js';
 

@@ -89,7 +89,7 @@ describeRequiring({ root: true, native: true }, 'TproxyListener', () => {
     for (const ip of ['127.0.0.1', '::1', '127.0.0.1']) {
       const socket = connect(listener.address.port, ip).on('error', () => undefined);
       socket.resume();
-      await once(socket, 'close');
+      await new Promise((resolve) => socket.once('close', resolve));
     }
     expect(delivered).toEqual([]);
     expect(events.map((event) => event.type === 'tproxy.connection-refused' && event.reason)).toEqual([
