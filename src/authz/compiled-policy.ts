@@ -1,47 +1,121 @@
 /** The one compiled form of all dialects. */
+import { prepareDecision } from './decision.js';
 import type { PreparedDecision } from './decision.js';
+import type { Dimension, Key } from './dimension.js';
 import type { Facts } from './facts.js';
-import type { Term } from './term.js';
-import { needsHttp, no, yes } from './tri.js';
+import type { Term } from './terms/term.js';
+import { needsHttp, no, unknown, yes } from './tri.js';
 import type { Tri } from './tri.js';
 
-export type PolicyAction = 'ALLOW' | 'DENY';
+export type PolicyAction = 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
 
 /** What a policy applies to. */
-export type PolicyScope = { readonly kind: 'service'; readonly service: string };
-
-export interface CompiledPolicy {
+export type PolicyScope =
+  | { readonly kind: 'mesh' }
+  | { readonly kind: 'namespace'; readonly namespace: string }
+  /** Pods with all of these labels; of every namespace when `namespace` is undefined. */
+  | {
+      readonly kind: 'selector';
+      readonly namespace: string | undefined;
+      readonly labels: Readonly<Record<string, string>>;
+    }
   /** `namespace/name`. */
-  readonly key: string;
-  readonly action: PolicyAction;
-  readonly scope: PolicyScope;
-  readonly rules: readonly CompiledRule[];
-}
+  | { readonly kind: 'service'; readonly service: string };
 
 /** Terms of which all must hold: one `source` or one `operation`. */
 export type Conjunction = readonly Term[];
 
-export interface CompiledRule {
-  /** `namespace/name` of its policy. */
-  readonly policy: string;
-  readonly index: number;
+export interface PolicyHead {
+  /** `Kind namespace/name`: no two policies share it. */
+  readonly id: string;
+  /** `namespace/name`, as decisions name it. */
+  readonly key: string;
+  readonly action: PolicyAction;
+  /** Of CUSTOM: whose answer is needed. */
+  readonly provider?: string | undefined;
+  /** Judged beside the others and never enforced. */
+  readonly dryRun: boolean;
+  /** What it applies to: any of these. */
+  readonly scopes: readonly PolicyScope[];
+  /** Where its rules are written, such as `spec.rules`. */
+  readonly rulesPath: string;
+}
+
+export interface RuleParts {
   /** Any of these; empty: any source. */
   readonly from: readonly Conjunction[];
   /** Any of these; empty: any operation. */
   readonly to: readonly Conjunction[];
-  /** Whether any term needs HTTP: such an ALLOW rule never lets an opaque stream through. */
-  readonly usesHttp: boolean;
-  /** The decision when this rule decides, built ahead. */
-  readonly decision: PreparedDecision;
+  /** All of these. */
+  readonly when: Conjunction;
 }
 
-/** Whether the rule matches: any `from` and any `to`. */
-export function matchRule(rule: CompiledRule, facts: Facts): Tri {
-  const from = matchAny(rule.from, facts);
-  if (from === no) return no;
-  const to = matchAny(rule.to, facts);
-  if (to === no) return no;
-  return from === yes && to === yes ? yes : needsHttp;
+export class CompiledPolicy {
+  readonly head: PolicyHead;
+  readonly rules: readonly CompiledRule[];
+
+  constructor(head: PolicyHead, rules: readonly RuleParts[]) {
+    this.head = head;
+    this.rules = rules.map((parts, index) => new CompiledRule(this, index, parts));
+  }
+}
+
+export class CompiledRule {
+  readonly policy: CompiledPolicy;
+  readonly index: number;
+  readonly from: readonly Conjunction[];
+  readonly to: readonly Conjunction[];
+  readonly when: Conjunction;
+  /** Whether any term needs HTTP: such an ALLOW rule never lets an opaque stream through. */
+  readonly usesHttp: boolean;
+  #decision: PreparedDecision | undefined;
+
+  constructor(policy: CompiledPolicy, index: number, parts: RuleParts) {
+    this.policy = policy;
+    this.index = index;
+    this.from = parts.from;
+    this.to = parts.to;
+    this.when = parts.when;
+    this.usesHttp = [...parts.from, ...parts.to, parts.when].some((terms) => terms.some((term) => term.http));
+  }
+
+  /** The decision when this rule decides: built at its first use, then always the same object. */
+  get decision(): PreparedDecision {
+    if (this.#decision === undefined) {
+      const { key, action } = this.policy.head;
+      const allows = action === 'ALLOW';
+      const reason = `${allows ? 'allowed' : 'denied'} by ${key} rule ${String(this.index)}`;
+      this.#decision = prepareDecision(allows ? 'allow' : 'deny', reason, { policy: key, rule: this.index });
+    }
+    return this.#decision;
+  }
+
+  /** Whether it matches: any `from`, any `to` and every `when`. */
+  match(facts: Facts): Tri {
+    const when = matchAll(this.when, facts);
+    if (when === no) return no;
+    const from = matchAny(this.from, facts);
+    if (from === no) return no;
+    const to = matchAny(this.to, facts);
+    if (to === no) return no;
+    return when === yes && from === yes && to === yes ? yes : needsHttp;
+  }
+
+  /** When several rules match, the decision names the first: by policy name, then by index. */
+  isBefore(other: CompiledRule): boolean {
+    if (this.policy === other.policy) return this.index < other.index;
+    return comparePolicies(this.policy, other.policy) < 0;
+  }
+
+  /** Every key in `dimension` that a request must have one of to match; undefined when there is no such list. */
+  keys(dimension: Dimension): readonly Key[] | undefined {
+    return keysOfAll(this.when, dimension) ?? keysOfAny(this.from, dimension) ?? keysOfAny(this.to, dimension);
+  }
+}
+
+export function comparePolicies(one: CompiledPolicy, other: CompiledPolicy): number {
+  if (one.head.key !== other.head.key) return one.head.key < other.head.key ? -1 : 1;
+  return one.head.id < other.head.id ? -1 : one.head.id > other.head.id ? 1 : 0;
 }
 
 function matchAny(alternatives: readonly Conjunction[], facts: Facts): Tri {
@@ -58,9 +132,40 @@ function matchAny(alternatives: readonly Conjunction[], facts: Facts): Tri {
 function matchAll(terms: Conjunction, facts: Facts): Tri {
   let all: Tri = yes;
   for (const term of terms) {
-    const value = term.test(facts);
+    const value = judge(term, facts);
     if (value === no) return no;
     if (value === needsHttp) all = needsHttp;
   }
   return all;
+}
+
+/** What a term is worth to the DENY or ALLOW that is being judged. */
+export function judge(term: Term, facts: Facts): Tri {
+  const value = term.test(facts);
+  if (value === unknown) return facts.undecided;
+  return value === needsHttp ? facts.withoutHttp : value;
+}
+
+/** Of terms that must all hold, any one with keys will do. */
+function keysOfAll(terms: Conjunction, dimension: Dimension): readonly Key[] | undefined {
+  for (const term of terms) {
+    const keys = term.negated ? undefined : term.keys(dimension);
+    if (keys !== undefined) return keys;
+  }
+  return undefined;
+}
+
+/** Of alternatives, every one must have keys. */
+function keysOfAny(alternatives: readonly Conjunction[], dimension: Dimension): readonly Key[] | undefined {
+  const [first, ...others] = alternatives;
+  if (first === undefined) return undefined;
+  const keys = keysOfAll(first, dimension);
+  if (keys === undefined || others.length === 0) return keys;
+  const all = new Set(keys);
+  for (const terms of others) {
+    const more = keysOfAll(terms, dimension);
+    if (more === undefined) return undefined;
+    for (const key of more) all.add(key);
+  }
+  return [...all];
 }

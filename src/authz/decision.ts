@@ -8,6 +8,10 @@ export interface Decision {
   readonly rule?: number;
   /** Why, as a sentence for operators; never shown to the peer. */
   readonly reason: string;
+  /** What the decision would be if the dry-run policies were enforced too; present when one applies to the destination. */
+  readonly dryRun?: Omit<Decision, 'dryRun' | 'audited'>;
+  /** `namespace/name` of the AUDIT policies that matched; present when there is one. */
+  readonly audited?: readonly string[];
 }
 
 /** What can be said of a connection before its first HTTP request. */
@@ -30,16 +34,21 @@ export function prepareDecision(
   reason: string,
   by?: { readonly policy: string; readonly rule?: number },
 ): PreparedDecision {
-  const decision: Decision = Object.freeze({
-    allowed: action === 'allow',
-    action,
-    ...(by === undefined ? {} : { policy: by.policy }),
-    ...(by?.rule === undefined ? {} : { rule: by.rule }),
-    reason,
-  });
+  return wrapDecision(
+    Object.freeze({
+      allowed: action === 'allow',
+      action,
+      ...(by === undefined ? {} : { policy: by.policy }),
+      ...(by?.rule === undefined ? {} : { rule: by.rule }),
+      reason,
+    }),
+  );
+}
+
+export function wrapDecision(decision: Decision): PreparedDecision {
   return Object.freeze({
     decision,
-    connection: Object.freeze({ verdict: action, decision }),
+    connection: Object.freeze({ verdict: decision.action, decision }),
     needsHttp: Object.freeze({ verdict: 'needs-http', decision }),
   });
 }

@@ -1,29 +1,33 @@
-/** The authorization engine: policies in, decisions out; no network, no files, no clock. */
-import { compilePolicies } from './compile.js';
-import { matchRule } from './compiled-policy.js';
+/** The authorization engine: policies in, decisions out; no network, no files. */
+import { compileSteps } from './compile.js';
+import type { Compilation } from './compile.js';
 import { prepareDecision } from './decision.js';
-import type { ConnectionDecision, Decision, PreparedDecision } from './decision.js';
+import type { ConnectionDecision, Decision } from './decision.js';
+import { Evaluation, undecidedConnection } from './evaluation.js';
 import { explain } from './explanation.js';
 import type { Explanation } from './explanation.js';
 import { Facts } from './facts.js';
 import { resolveOptions } from './options.js';
-import type { AuthzOptions, ResolvedOptions } from './options.js';
-import { PolicySet } from './policy-set.js';
-import type { PolicyGroup } from './policy-set.js';
+import type { AuthzOptions } from './options.js';
+import type { Applicable, PolicySet } from './policy-set.js';
 import { PrincipalCache } from './principal.js';
 import type { PolicyProblem } from './problem.js';
 import type { AuthzRequest } from './request.js';
-import { needsHttp, no, yes } from './tri.js';
+import { finish, finishInSlices } from './slices.js';
+import type { SliceOptions } from './slices.js';
 
-const defaultAllow = prepareDecision('allow', 'no policy applies and the default is allow');
-const defaultDeny = prepareDecision('deny', 'no ALLOW policy applies and the default is deny');
+export interface CompileAsyncOptions extends AuthzOptions, SliceOptions {
+  /** An engine compiled earlier with the same options: what has not changed since is taken from it. */
+  readonly previous?: AuthzEngine | undefined;
+}
 
 /**
  * A compiled, immutable set of policies. To change policies compile a new engine and swap it in.
  *
- * Order of evaluation: any matching DENY rule denies; else any matching ALLOW rule allows; else, when an ALLOW policy
- * applies to the destination, denied; else `defaultAction`. What a request leaves open counts as matched in a DENY and
- * as not matched in an ALLOW.
+ * Order of evaluation: a matching CUSTOM policy whose provider did not allow denies; else any matching DENY rule denies;
+ * else any matching ALLOW rule allows; else, when an ALLOW policy applies to the destination, denied; else
+ * `defaultAction`. What a request leaves open counts as matched in a DENY and as not matched in an ALLOW. When several
+ * rules match, the decision names the first by policy name.
  *
  * @example
  * const engine = AuthzEngine.compile(manifests, { trustDomain: 'cluster.local' });
@@ -36,35 +40,53 @@ const defaultDeny = prepareDecision('deny', 'no ALLOW policy applies and the def
 export class AuthzEngine {
   /** Warnings of the compilation; errors throw instead. */
   readonly problems: readonly PolicyProblem[];
-  readonly #options: ResolvedOptions;
+  readonly #compilation: Compilation;
   readonly #policies: PolicySet;
   readonly #principals = new PrincipalCache();
   // Reused from call to call, which is safe since a decision is synchronous and never re-entered.
   readonly #facts = new Facts();
-  readonly #groups: PolicyGroup[] = [];
+  readonly #applicable: Applicable = { groups: [], uncertain: [] };
+  readonly #evaluation: Evaluation;
 
-  private constructor(policies: PolicySet, options: ResolvedOptions, problems: readonly PolicyProblem[]) {
-    this.problems = problems;
-    this.#options = options;
-    this.#policies = policies;
+  private constructor(compilation: Compilation) {
+    this.problems = compilation.problems;
+    this.#compilation = compilation;
+    this.#policies = compilation.set;
+    this.#evaluation = new Evaluation(this.#facts, this.#applicable, compilation.options.defaultAction);
   }
 
   /**
-   * Compiles `manifests`: objects as parsed from YAML or JSON, or `{ source, manifest }`.
+   * Compiles `manifests`: objects as parsed from YAML or JSON, or wrapped as `{ source, manifest }` so that problems say
+   * where they are.
    *
    * Throws `AuthzCompileError` (`AUTHZ_COMPILE_FAILED`) with every problem, and `AUTHZ_OPTION_INVALID`.
    */
   static compile(manifests: readonly unknown[], options?: AuthzOptions): AuthzEngine {
-    const resolved = resolveOptions(options);
-    const { policies, problems } = compilePolicies(manifests, resolved);
-    return new AuthzEngine(new PolicySet(policies), resolved, problems);
+    return new AuthzEngine(finish(compileSteps(manifests, resolveOptions(options), undefined)));
+  }
+
+  /**
+   * As `compile`, in slices of at most about 5 ms between which other work runs. With `previous`, unchanged policies and
+   * their indexes are reused: recognised by identity when the manifest is frozen all through (`freezeManifest`), else by
+   * content. Rejects with what `compile` throws, or with `signal.reason`.
+   */
+  static async compileAsync(manifests: readonly unknown[], options: CompileAsyncOptions = {}): Promise<AuthzEngine> {
+    const { previous, signal, clock, ...own } = options;
+    const steps = compileSteps(
+      [...manifests],
+      resolveOptions(own),
+      previous === undefined ? undefined : previous.#compilation,
+    );
+    return new AuthzEngine(await finishInSlices(steps, { signal, clock }));
   }
 
   /** Decides one request, or, without `http`, one opaque stream. Never throws: a request that can't be judged is denied. */
   authorize(request: AuthzRequest): Decision {
     try {
       const refusal = this.#load(request, false);
-      return refusal === undefined ? this.#judge(false).decision : prepareDecision('deny', refusal).decision;
+      if (refusal !== undefined) return prepareDecision('deny', refusal).decision;
+      const { decision } = this.#evaluation.judge(false, false);
+      return this.#policies.hasExtras ? this.#withExtras(decision) : decision;
     } catch {
       return malformedRequest().decision;
     }
@@ -78,8 +100,8 @@ export class AuthzEngine {
     try {
       const refusal = this.#load(request, true);
       if (refusal !== undefined) return prepareDecision('deny', refusal).connection;
-      const first = this.#judge(true);
-      return first === undecidedConnection ? this.#judge(false).needsHttp : first.connection;
+      const first = this.#evaluation.judge(true, false);
+      return first === undecidedConnection ? this.#evaluation.judge(false, false).needsHttp : first.connection;
     } catch {
       return malformedRequest().connection;
     }
@@ -90,7 +112,7 @@ export class AuthzEngine {
     const decision = this.authorize(request);
     try {
       if (this.#load(request, false) !== undefined) return Object.freeze({ decision, considered: Object.freeze([]) });
-      return explain(decision, this.#groups, this.#facts);
+      return explain(decision, this.#applicable, this.#facts);
     } catch {
       return Object.freeze({ decision, considered: Object.freeze([]) });
     }
@@ -98,69 +120,25 @@ export class AuthzEngine {
 
   #load(request: AuthzRequest, ignoreHttp: boolean): string | undefined {
     const refusal = this.#facts.load(request, this.#principals, ignoreHttp);
-    if (refusal === undefined) this.#policies.collect(request.destination, this.#groups);
+    if (refusal === undefined) this.#policies.collect(request.destination, this.#applicable);
     return refusal;
   }
 
-  /** Evaluates the loaded facts. With `mayBecomeHttp` the answer may be `undecidedConnection`. */
-  #judge(mayBecomeHttp: boolean): PreparedDecision {
-    const facts = this.#facts;
-    const groups = this.#groups;
-    let denyIsOpen = false;
-    facts.judgeDeny(mayBecomeHttp);
-    for (const group of groups) {
-      for (const rule of group.deny) {
-        const value = matchRule(rule, facts);
-        if (value === yes) return facts.pathDefect === undefined ? rule.decision : withAmbiguity(rule.decision, facts);
-        if (value === needsHttp) denyIsOpen = true;
-      }
-    }
-    facts.judgeAllow(mayBecomeHttp);
-    const opaque = facts.http === undefined;
-    let allowPolicies = 0;
-    let allowIsOpen = false;
-    for (const group of groups) {
-      allowPolicies += group.allowPolicies.length;
-      for (const rule of group.allow) {
-        if (opaque && rule.usesHttp) {
-          if (mayBecomeHttp && !allowIsOpen && matchRule(rule, facts) !== no) allowIsOpen = true;
-        } else if (matchRule(rule, facts) === yes) {
-          return denyIsOpen ? undecidedConnection : rule.decision;
-        }
-      }
-    }
-    if (allowIsOpen) return undecidedConnection;
-    if (allowPolicies > 0) return prepareDecision('deny', implicitDenial(groups, facts));
-    if (this.#options.defaultAction === 'deny') return defaultDeny;
-    return denyIsOpen ? undecidedConnection : defaultAllow;
+  /** Adds what the dry-run and AUDIT policies say. */
+  #withExtras(decision: Decision): Decision {
+    const { groups, uncertain } = this.#applicable;
+    const shadowed =
+      groups.some((group) => group.shadow !== undefined) || uncertain.some((group) => group.shadow !== undefined);
+    const audited = this.#evaluation.audited();
+    if (!shadowed && audited.length === 0) return decision;
+    return Object.freeze({
+      ...decision,
+      ...(shadowed ? { dryRun: this.#evaluation.judge(false, true).decision } : {}),
+      ...(audited.length === 0 ? {} : { audited: Object.freeze(audited) }),
+    });
   }
 }
 
-/** Stands for "only an HTTP request could tell". */
-const undecidedConnection = prepareDecision('deny', 'the decision depends on the HTTP request');
-
-function malformedRequest(): PreparedDecision {
+function malformedRequest(): ReturnType<typeof prepareDecision> {
   return prepareDecision('deny', 'the authorization request is malformed');
-}
-
-function implicitDenial(groups: readonly PolicyGroup[], facts: Facts): string {
-  const names = groups.flatMap((group) => group.allowPolicies);
-  const list =
-    names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${String(names.length - 3)} more` : names.join(', ');
-  const ambiguity = facts.pathDefect === undefined ? '' : `; the path is ambiguous: ${facts.pathDefect}`;
-  const noHttp =
-    facts.http === undefined && groups.some((group) => group.allow.some((rule) => rule.usesHttp))
-      ? '; rules about HTTP never match an opaque stream'
-      : '';
-  return `no rule matched of the ALLOW policies that apply (${list})${ambiguity}${noHttp}`;
-}
-
-/** A DENY about paths that an ambiguous path could not escape. */
-function withAmbiguity(prepared: PreparedDecision, facts: Facts): PreparedDecision {
-  const { decision } = prepared;
-  if (decision.policy === undefined || decision.rule === undefined) return prepared;
-  return prepareDecision('deny', `${decision.reason}; the path is ambiguous: ${facts.pathDefect ?? ''}`, {
-    policy: decision.policy,
-    rule: decision.rule,
-  });
 }

@@ -1,15 +1,16 @@
 /** Why a decision came out as it did, rule by rule. */
-import { matchRule } from './compiled-policy.js';
+import { judge } from './compiled-policy.js';
 import type { CompiledPolicy, CompiledRule, Conjunction, PolicyAction } from './compiled-policy.js';
 import type { Decision } from './decision.js';
 import type { Facts } from './facts.js';
-import type { PolicyGroup } from './policy-set.js';
+import type { Applicable } from './policy-set.js';
+import type { Term } from './terms/term.js';
 import { no, yes } from './tri.js';
 
 /** A field that did not hold. */
 export interface FailedField {
   readonly field: string;
-  /** Where the policy says it, such as `spec.rules[0].to[0].paths`. */
+  /** Where the policy says it, such as `spec.rules[0].to[0].operation.paths`. */
   readonly path: string;
   readonly expected: readonly string[];
   /** What the request has there; absent when it has nothing. */
@@ -29,79 +30,100 @@ export interface RuleExplanation {
 export interface PolicyExplanation {
   readonly policy: string;
   readonly action: PolicyAction;
+  readonly dryRun: boolean;
   readonly matched: boolean;
   readonly rules: readonly RuleExplanation[];
 }
 
 export interface Explanation {
   readonly decision: Decision;
-  /** Every policy that applies to the destination, DENY before ALLOW: the order of evaluation. */
+  /** Every policy that applies to the destination in the order of evaluation: CUSTOM, DENY, ALLOW, AUDIT. */
   readonly considered: readonly PolicyExplanation[];
   /** For a denial that no policy decided: the ALLOW rule with the fewest failed fields. */
   readonly nearestMiss?: RuleExplanation;
 }
 
-export function explain(decision: Decision, groups: readonly PolicyGroup[], facts: Facts): Explanation {
-  const policies = groups.flatMap((group) => group.policies);
-  facts.judgeDeny(false);
-  const deny = policies.filter((policy) => policy.action === 'DENY').map((policy) => explainPolicy(policy, facts));
-  facts.judgeAllow(false);
-  const allow = policies.filter((policy) => policy.action === 'ALLOW').map((policy) => explainPolicy(policy, facts));
-  let nearestMiss: RuleExplanation | undefined;
-  if (!decision.allowed && decision.policy === undefined) {
-    for (const rule of allow.flatMap((policy) => policy.rules)) {
-      if (nearestMiss === undefined || rule.failed.length < nearestMiss.failed.length) nearestMiss = rule;
-    }
-  }
+const order: readonly PolicyAction[] = ['CUSTOM', 'DENY', 'ALLOW', 'AUDIT'];
+
+export function explain(decision: Decision, { groups, uncertain }: Applicable, facts: Facts): Explanation {
+  // A policy with several targets may stand in several groups.
+  const policies = [...new Set([...groups, ...uncertain].flatMap((group) => group.policies))];
+  const considered = order.flatMap((action) => {
+    if (action === 'ALLOW') facts.judgeAllow(false);
+    else facts.judgeDeny(false);
+    return policies.filter((policy) => policy.head.action === action).map((policy) => explainPolicy(policy, facts));
+  });
+  const miss = decision.allowed || decision.policy !== undefined ? undefined : nearestMiss(considered);
   return Object.freeze({
     decision,
-    considered: Object.freeze([...deny, ...allow]),
-    ...(nearestMiss === undefined ? {} : { nearestMiss }),
+    considered: Object.freeze(considered),
+    ...(miss === undefined ? {} : { nearestMiss: miss }),
   });
 }
 
+function nearestMiss(considered: readonly PolicyExplanation[]): RuleExplanation | undefined {
+  let nearest: RuleExplanation | undefined;
+  for (const policy of considered) {
+    if (policy.action !== 'ALLOW' || policy.dryRun) continue;
+    for (const rule of policy.rules)
+      if (nearest === undefined || rule.failed.length < nearest.failed.length) nearest = rule;
+  }
+  return nearest;
+}
+
 function explainPolicy(policy: CompiledPolicy, facts: Facts): PolicyExplanation {
-  const rules = policy.rules.map((rule) => explainRule(rule, policy.action, facts));
+  const rules = policy.rules.map((rule) => explainRule(rule, facts));
   return Object.freeze({
-    policy: policy.key,
-    action: policy.action,
+    policy: policy.head.key,
+    action: policy.head.action,
+    dryRun: policy.head.dryRun,
     matched: rules.some((rule) => rule.matched),
     rules: Object.freeze(rules),
   });
 }
 
-function explainRule(rule: CompiledRule, action: PolicyAction, facts: Facts): RuleExplanation {
+/** Explains one rule; `facts` must be set to judge the action of its policy. */
+export function explainRule(rule: CompiledRule, facts: Facts): RuleExplanation {
+  const { head } = rule.policy;
   const httpMissing = rule.usesHttp && facts.http === undefined;
-  const matched = matchRule(rule, facts) === yes && !(httpMissing && action === 'ALLOW');
-  const failed = matched ? [] : [...closest(rule.from, facts), ...closest(rule.to, facts)];
+  const matched = rule.match(facts) === yes && !(httpMissing && head.action === 'ALLOW');
+  const path = `${head.rulesPath}[${String(rule.index)}]`;
+  const failed = matched
+    ? []
+    : [
+        ...rule.when.flatMap((term, index) => failedTerm(term, `${path}.when[${String(index)}]`, facts)),
+        ...closest(rule.from, (index) => entryPath(rule, 'from', index), facts),
+        ...closest(rule.to, (index) => entryPath(rule, 'to', index), facts),
+      ];
   if (!matched && failed.length === 0) {
     // Some alternative holds without HTTP, yet an ALLOW rule with HTTP terms never lets an opaque stream through.
-    failed.push(
-      ...[...rule.from, ...rule.to]
-        .flat()
-        .filter((term) => term.http)
-        .slice(0, 1)
-        .map((term) => describe(term, facts)),
-    );
+    const term = [...rule.from, ...rule.to, rule.when].flat().find((each) => each.http);
+    if (term !== undefined) failed.push(describe(term, path, facts));
   }
-  return Object.freeze({ policy: rule.policy, rule: rule.index, matched, httpMissing, failed: Object.freeze(failed) });
+  return Object.freeze({ policy: head.key, rule: rule.index, matched, httpMissing, failed: Object.freeze(failed) });
 }
 
-function closest(alternatives: readonly Conjunction[], facts: Facts): FailedField[] {
+/** Where a source or operation is written. */
+export function entryPath(rule: CompiledRule, part: 'from' | 'to', index: number): string {
+  const { rulesPath, id } = rule.policy.head;
+  const inner = id.startsWith('AuthorizationPolicy ') ? (part === 'from' ? '.source' : '.operation') : '';
+  return `${rulesPath}[${String(rule.index)}].${part}[${String(index)}]${inner}`;
+}
+
+function closest(alternatives: readonly Conjunction[], pathOf: (index: number) => string, facts: Facts): FailedField[] {
   let best: FailedField[] | undefined;
-  for (const terms of alternatives) {
-    const failed = terms.filter((term) => term.test(facts) === no).map((term) => describe(term, facts));
+  alternatives.forEach((terms, index) => {
+    const failed = terms.flatMap((term) => failedTerm(term, `${pathOf(index)}.${term.field}`, facts));
     if (best === undefined || failed.length < best.length) best = failed;
-  }
+  });
   return best ?? [];
 }
 
-function describe(term: Conjunction[number], facts: Facts): FailedField {
+function failedTerm(term: Term, path: string, facts: Facts): FailedField[] {
+  return judge(term, facts) === no ? [describe(term, path, facts)] : [];
+}
+
+function describe(term: Term, path: string, facts: Facts): FailedField {
   const got = term.actual(facts);
-  return Object.freeze({
-    field: term.field,
-    path: term.path,
-    expected: term.values,
-    ...(got === undefined ? {} : { got }),
-  });
+  return Object.freeze({ field: term.field, path, expected: term.values, ...(got === undefined ? {} : { got }) });
 }

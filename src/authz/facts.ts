@@ -1,20 +1,26 @@
 /** One request as rules see it: parsed once, normalised at most once, reused from request to request. */
-import type { PathNormalization } from './path-normalization.js';
+import { parseIpWords } from './ip-match.js';
+import type { IpWords } from './ip-match.js';
 import { normalizePath } from './path-normalization.js';
+import type { PathNormalization } from './path-normalization.js';
 import type { Principal, PrincipalCache } from './principal.js';
 import type { AuthzRequest } from './request.js';
 import { needsHttp, no, yes } from './tri.js';
 import type { Tri } from './tri.js';
 
 type Http = NonNullable<AuthzRequest['http']>;
+type IpRole = 'source' | 'remote' | 'destination';
 
 const upperCaseToken = /^[A-Z0-9!#$%&'*+.^_`|~-]+$/;
+/** Claims that hold several values separated by spaces (RFC 6749 section 3.3 for `scope`). */
+const spaceDelimited = new Set(['scope', 'permission']);
 
 export class Facts {
   request!: AuthzRequest;
   principal: Principal | undefined;
   node: Principal | undefined;
   http: Http | undefined;
+  port: number | undefined;
   /** What a term is worth when the request leaves it open for good: `yes` while a DENY is judged, `no` for an ALLOW. */
   undecided: typeof no | typeof yes = no;
   /** What an HTTP term is worth without a request: `needsHttp` when one may still come, else as `undecided`. */
@@ -23,6 +29,16 @@ export class Facts {
   #path: string | undefined;
   #pathDefect: string | undefined;
   #pathSegments: readonly string[] | undefined;
+  #pathHead: string | undefined;
+  #host: string | undefined;
+  #hostRead = false;
+  #headers: Map<string, string> | undefined;
+  readonly #ipTexts: Record<IpRole, string | undefined> = {
+    source: undefined,
+    remote: undefined,
+    destination: undefined,
+  };
+  readonly #ips: Record<IpRole, IpWords | undefined> = { source: undefined, remote: undefined, destination: undefined };
 
   /** Takes in `request`; returns why it can't be judged, or undefined. */
   load(request: AuthzRequest, principals: PrincipalCache, ignoreHttp: boolean): string | undefined {
@@ -31,8 +47,11 @@ export class Facts {
     this.http = ignoreHttp ? undefined : request.http;
     this.#pathMode = undefined;
     this.#pathDefect = undefined;
+    this.#hostRead = false;
+    this.#headers = undefined;
     this.principal = undefined;
     this.node = undefined;
+    this.port = destination.port;
     if (source.principal !== undefined) {
       this.principal = principals.get(source.principal);
       if (this.principal === undefined) return 'the source principal is not a SPIFFE ID';
@@ -52,7 +71,7 @@ export class Facts {
     return undefined;
   }
 
-  /** Judges DENY rules from here on. `mayBecomeHttp`: nothing was read from the connection yet. */
+  /** Judges DENY (and CUSTOM) rules from here on. `mayBecomeHttp`: nothing was read from the connection yet. */
   judgeDeny(mayBecomeHttp: boolean): void {
     this.undecided = yes;
     this.withoutHttp = mayBecomeHttp ? needsHttp : yes;
@@ -70,8 +89,9 @@ export class Facts {
       const result = normalizePath(this.http?.path ?? '', mode);
       this.#pathMode = mode;
       this.#pathSegments = undefined;
-      this.#path = typeof result === 'string' ? result : 'path' in result ? result.path : undefined;
-      this.#pathDefect = typeof result === 'string' || 'path' in result ? undefined : result.ambiguous;
+      this.#pathHead = undefined;
+      this.#path = typeof result === 'string' ? result : undefined;
+      this.#pathDefect = typeof result === 'string' ? undefined : result.ambiguous;
     }
     return this.#path;
   }
@@ -89,9 +109,92 @@ export class Facts {
     return this.#pathSegments;
   }
 
+  /** The first segment of `path(mode)`. */
+  pathHead(mode: PathNormalization): string | undefined {
+    const path = this.path(mode);
+    if (path === undefined) return undefined;
+    this.#pathHead ??= pathHead(path);
+    return this.#pathHead;
+  }
+
   /** The method, or undefined when it is not an upper-case token: applications differ on what `get` means. */
   method(): string | undefined {
     const method = this.http?.method;
-    return method !== undefined && upperCaseToken.test(method) ? method : undefined;
+    return method !== undefined && (isCommonMethod(method) || upperCaseToken.test(method)) ? method : undefined;
   }
+
+  /** Host or `:authority` in lower case, port included if sent; falls back to the `host` header. */
+  host(): string | undefined {
+    if (!this.#hostRead) {
+      this.#hostRead = true;
+      this.#host = (this.http?.host ?? this.header('host'))?.toLowerCase();
+    }
+    return this.#host;
+  }
+
+  /** All values of a header (name in lower case) joined with commas; undefined when it is absent. */
+  header(name: string): string | undefined {
+    const { http } = this;
+    if (http?.headers === undefined) return undefined;
+    if (this.#headers === undefined) {
+      this.#headers = new Map();
+      for (const [key, value] of Object.entries(http.headers)) {
+        const text = Array.isArray(value) ? value.join(',') : String(value);
+        const lower = key.toLowerCase();
+        const other = this.#headers.get(lower);
+        this.#headers.set(lower, other === undefined ? text : `${other},${text}`);
+      }
+    }
+    return this.#headers.get(name);
+  }
+
+  /** An address, `null` when there is none, undefined when it does not parse. */
+  ip(role: IpRole): IpWords | null | undefined {
+    const { source, destination } = this.request;
+    const text = role === 'source' ? source.ip : role === 'remote' ? (source.remoteIp ?? source.ip) : destination.ip;
+    if (text === undefined) return null;
+    if (this.#ipTexts[role] !== text) {
+      this.#ips[role] = typeof text === 'string' ? parseIpWords(text) : undefined;
+      this.#ipTexts[role] = text;
+    }
+    return this.#ips[role];
+  }
+
+  /** The values of a claim of the validated token; none when it is absent or neither text nor a list. */
+  claim(path: readonly string[]): readonly string[] {
+    const { jwt } = this.request;
+    let value: unknown = jwt?.claims;
+    for (const name of path) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return none;
+      value = (value as Record<string, unknown>)[name];
+    }
+    const last = path.at(-1) ?? '';
+    const splits = spaceDelimited.has(last) || jwt?.spaceDelimitedClaims?.includes(last) === true;
+    if (typeof value === 'string') return splits ? value.split(' ').filter((part) => part !== '') : [value];
+    if (Array.isArray(value)) return value.filter((item) => typeof item === 'string');
+    return none;
+  }
+
+  /** `iss/sub` of the validated token; undefined unless both are there. */
+  requestPrincipal(): readonly [issuer: string, subject: string] | undefined {
+    const [issuer] = this.claim(issuerClaim);
+    const [subject] = this.claim(subjectClaim);
+    return issuer === undefined || subject === undefined || issuer === '' || subject === ''
+      ? undefined
+      : [issuer, subject];
+  }
+}
+
+const none: readonly string[] = Object.freeze([]);
+const issuerClaim: readonly string[] = Object.freeze(['iss']);
+const subjectClaim: readonly string[] = Object.freeze(['sub']);
+
+function isCommonMethod(method: string): boolean {
+  return method === 'GET' || method === 'POST' || method === 'PUT' || method === 'DELETE' || method === 'HEAD';
+}
+
+/** The first segment of a path that starts with a slash. */
+export function pathHead(path: string): string {
+  const slash = path.indexOf('/', 1);
+  return slash < 0 ? path.slice(1) : path.slice(1, slash);
 }

@@ -1,10 +1,14 @@
 export { AuthzEngine } from './engine.js';
+export type { CompileAsyncOptions } from './engine.js';
+export type { SliceOptions } from './slices.js';
+export type { PolicyAction } from './compiled-policy.js';
 export type { AuthzOptions } from './options.js';
 export type { AuthzRequest } from './request.js';
 export type { ConnectionDecision, Decision } from './decision.js';
 export type { Explanation, FailedField, PolicyExplanation, RuleExplanation } from './explanation.js';
 export { AuthzCompileError, AuthzError, authzErrorCodes } from './errors.js';
 export type { AuthzErrorCode } from './errors.js';
+export { freezeManifest } from './content-key.js';
 export { formatProblem } from './problem.js';
 export type { PolicyProblem } from './problem.js';
 export type { WrappedManifest } from './manifest.js';

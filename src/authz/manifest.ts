@@ -183,12 +183,19 @@ export function readArray(
   return undefined;
 }
 
-/** Reads a non-empty list of non-empty strings; absent is undefined. `check` returns what is expected when one is wrong. */
+/** Reads a non-empty list of non-empty strings; absent is undefined. `check` says what is wrong with one; a warning keeps it. */
 export function readStrings(
   value: unknown,
   path: string,
   report: ManifestReport,
-  check: (text: string) => { readonly expected: string; readonly fix: string; readonly code?: string } | undefined,
+  check: (text: string) =>
+    | {
+        readonly expected: string;
+        readonly fix: string;
+        readonly code?: string;
+        readonly severity?: 'error' | 'warning';
+      }
+    | undefined,
 ): readonly string[] | undefined {
   const list = readArray(value, path, report, 'strings');
   if (list === undefined) return undefined;
@@ -204,14 +211,36 @@ export function readStrings(
   }
   const strings: string[] = [];
   list.forEach((item, index) => {
-    const at = `${path}[${String(index)}]`;
     if (typeof item !== 'string' || item === '') {
-      report.error('wrong-type', at, 'a non-empty string', show(item), 'quote the value, and leave out empty ones');
+      report.error(
+        'wrong-type',
+        `${path}[${String(index)}]`,
+        'a non-empty string',
+        show(item),
+        'quote the value, and leave out empty ones',
+      );
       return;
     }
     const defect = check(item);
-    if (defect === undefined) strings.push(item);
-    else report.error(defect.code ?? 'malformed-value', at, defect.expected, show(item), defect.fix);
+    if (defect?.severity !== undefined && defect.severity === 'warning') {
+      report.warning(
+        defect.code ?? 'doubtful-value',
+        `${path}[${String(index)}]`,
+        defect.expected,
+        show(item),
+        defect.fix,
+      );
+    } else if (defect !== undefined) {
+      report.error(
+        defect.code ?? 'malformed-value',
+        `${path}[${String(index)}]`,
+        defect.expected,
+        show(item),
+        defect.fix,
+      );
+      return;
+    }
+    strings.push(item);
   });
   return strings;
 }

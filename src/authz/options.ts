@@ -12,7 +12,7 @@ export interface AuthzOptions {
   readonly trustDomainAliases?: readonly string[] | undefined;
   /** Namespace whose policies apply to the whole mesh. Default `istio-system`. */
   readonly rootNamespace?: string | undefined;
-  /** How paths are normalised before rules see them. Default `REFUSE_AMBIGUOUS`. */
+  /** How paths are normalised before rules see them. Default `REFUSE_AMBIGUOUS` for MeshAuthorization, `BASE` for Istio's policies, as there. */
   readonly pathNormalization?: PathNormalization | undefined;
 }
 
@@ -21,7 +21,8 @@ export interface ResolvedOptions {
   readonly trustDomain: string | undefined;
   readonly trustDomainAliases: readonly string[];
   readonly rootNamespace: string;
-  readonly pathNormalization: PathNormalization;
+  /** Undefined: each dialect's own default. */
+  readonly pathNormalization: PathNormalization | undefined;
 }
 
 const known = ['defaultAction', 'trustDomain', 'trustDomainAliases', 'rootNamespace', 'pathNormalization'];
@@ -39,7 +40,7 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
     trustDomain,
     trustDomainAliases = [],
     rootNamespace = 'istio-system',
-    pathNormalization = 'REFUSE_AMBIGUOUS',
+    pathNormalization,
   } = options;
   if (defaultAction !== 'allow' && defaultAction !== 'deny')
     throw invalid('defaultAction', "'allow' or 'deny'", defaultAction);
@@ -50,12 +51,12 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
     throw invalid('trustDomainAliases', 'a list of trust domain names', trustDomainAliases);
   if (typeof rootNamespace !== 'string' || rootNamespace === '')
     throw invalid('rootNamespace', 'a namespace name', rootNamespace);
-  if (!pathNormalizations.includes(pathNormalization))
+  if (pathNormalization !== undefined && !pathNormalizations.includes(pathNormalization))
     throw invalid('pathNormalization', `one of ${pathNormalizations.join(', ')}`, pathNormalization);
   return Object.freeze({
     defaultAction,
     trustDomain,
-    trustDomainAliases: Object.freeze([...trustDomainAliases]),
+    trustDomainAliases: Object.freeze([...(trustDomainAliases as readonly string[])]),
     rootNamespace,
     pathNormalization,
   });

@@ -23,10 +23,12 @@ export const pathNormalizations = [
  */
 export type PathNormalization = (typeof pathNormalizations)[number];
 
-export type NormalizedPath = { readonly path: string } | { readonly ambiguous: string };
+export interface AmbiguousPath {
+  readonly ambiguous: string;
+}
 
 /** Normalises once; decoding is never repeated. Allocates nothing for a plain path. */
-export function normalizePath(raw: string, mode: PathNormalization): string | NormalizedPath {
+export function normalizePath(raw: string, mode: PathNormalization): string | AmbiguousPath {
   if (isPlain(raw)) return raw;
   const query = raw.indexOf('?');
   const withoutQuery = query < 0 ? raw : raw.slice(0, query);
@@ -70,12 +72,11 @@ function isUnreserved(code: number): boolean {
   );
 }
 
-function refuseAmbiguous(path: string): NormalizedPath | string {
+function refuseAmbiguous(path: string): string | AmbiguousPath {
   if (!path.startsWith('/')) return { ambiguous: 'it does not start with a slash' };
   if (path.includes('\\')) return { ambiguous: 'it contains a backslash' };
   if (path.includes(';')) return { ambiguous: 'it contains a semicolon (path parameters)' };
   if (path.includes('#')) return { ambiguous: 'it contains a fragment' };
-  // eslint-disable-next-line no-control-regex
   if (/[^\x21-\x7e]/.test(path))
     return { ambiguous: 'it contains a space, a control character or a character that is not ASCII' };
   if (/%(?![0-9a-f]{2})/i.test(path)) return { ambiguous: 'it contains a malformed escape' };

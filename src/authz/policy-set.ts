@@ -1,50 +1,134 @@
 /** The policies in force, found by what they apply to. */
-import type { CompiledPolicy, CompiledRule } from './compiled-policy.js';
+import type { CompiledPolicy, PolicyScope } from './compiled-policy.js';
+import { PolicyGroup } from './policy-group.js';
 import type { AuthzRequest } from './request.js';
 
-/** All policies of one scope, their rules in the order the policies were given. */
-export class PolicyGroup {
-  readonly policies: CompiledPolicy[] = [];
-  readonly deny: CompiledRule[] = [];
-  readonly allow: CompiledRule[] = [];
-  /** Keys of the ALLOW policies: one of them is enough to make everything else denied, even without rules. */
-  readonly allowPolicies: string[] = [];
+interface SelectorGroup {
+  readonly labels: readonly (readonly [name: string, value: string])[];
+  readonly group: PolicyGroup;
+}
 
-  add(policy: CompiledPolicy): void {
-    this.policies.push(policy);
-    if (policy.action === 'DENY') {
-      this.deny.push(...policy.rules);
-    } else {
-      this.allowPolicies.push(policy.key);
-      this.allow.push(...policy.rules);
+/** The groups that apply to one request; reused. */
+export interface Applicable {
+  readonly groups: PolicyGroup[];
+  /** Groups of which nobody can say whether they apply, since the pod's labels are not given: their ALLOW rules never match. */
+  readonly uncertain: PolicyGroup[];
+}
+
+export class PolicySet {
+  readonly policies: readonly CompiledPolicy[];
+  readonly #groups: ReadonlyMap<string, PolicyGroup>;
+  readonly #mesh: PolicyGroup | undefined;
+  readonly #namespaces = new Map<string, PolicyGroup>();
+  readonly #services = new Map<string, PolicyGroup>();
+  /** By namespace (undefined: of the whole mesh), then by the name and value of the first label. */
+  readonly #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
+  /** Whether any policy is more than ALLOW or DENY enforced. */
+  readonly hasExtras: boolean;
+
+  private constructor(
+    policies: readonly CompiledPolicy[],
+    groups: ReadonlyMap<string, PolicyGroup>,
+    scopes: ReadonlyMap<string, PolicyScope>,
+  ) {
+    this.policies = policies;
+    this.#groups = groups;
+    this.#mesh = groups.get('mesh');
+    for (const [key, scope] of scopes) {
+      const group = groups.get(key);
+      if (group === undefined) continue;
+      if (scope.kind === 'namespace') this.#namespaces.set(scope.namespace, group);
+      else if (scope.kind === 'service') this.#services.set(scope.service, group);
+      else if (scope.kind === 'selector') this.#addSelector(scope.namespace, Object.entries(scope.labels), group);
+    }
+    this.hasExtras = policies.some(({ head }) => head.dryRun || head.action === 'CUSTOM' || head.action === 'AUDIT');
+  }
+
+  /** A generator, so that the caller can pause. Groups without a change are taken from `previous`. */
+  static *build(policies: readonly CompiledPolicy[], previous: PolicySet | undefined): Generator<void, PolicySet> {
+    const members = new Map<string, CompiledPolicy[]>();
+    const scopes = new Map<string, PolicyScope>();
+    for (const policy of policies) {
+      for (const scope of policy.head.scopes) {
+        const key = scopeKey(scope);
+        const list = members.get(key);
+        if (list === undefined) {
+          members.set(key, [policy]);
+          scopes.set(key, scope);
+        } else {
+          list.push(policy);
+        }
+      }
+    }
+    const groups = new Map<string, PolicyGroup>();
+    for (const [key, list] of members) {
+      groups.set(key, yield* PolicyGroup.build(list, previous === undefined ? undefined : previous.#groups.get(key)));
+      if (groups.size % 64 === 0) yield;
+    }
+    return new PolicySet(policies, groups, scopes);
+  }
+
+  /** Collects every group that applies to the destination, each once. */
+  collect(destination: AuthzRequest['destination'], into: Applicable): void {
+    const { groups, uncertain } = into;
+    groups.length = 0;
+    uncertain.length = 0;
+    const { services } = destination;
+    if (this.#mesh !== undefined) groups.push(this.#mesh);
+    const namespaced = this.#namespaces.get(destination.namespace);
+    if (namespaced !== undefined) groups.push(namespaced);
+    if (this.#selectors.size > 0) {
+      this.#select(this.#selectors.get(undefined), destination.labels, into);
+      this.#select(this.#selectors.get(destination.namespace), destination.labels, into);
+    }
+    if (services === undefined) return;
+    if (!Array.isArray(services)) throw new TypeError('services must be a list');
+    for (const service of services as readonly string[]) {
+      const group = this.#services.get(service.includes('/') ? service : `${destination.namespace}/${service}`);
+      if (group !== undefined && !groups.includes(group)) groups.push(group);
+    }
+  }
+
+  #addSelector(namespace: string | undefined, labels: SelectorGroup['labels'], group: PolicyGroup): void {
+    const [name, value] = labels[0] ?? ['', ''];
+    const byName = this.#selectors.get(namespace) ?? new Map<string, Map<string, SelectorGroup[]>>();
+    this.#selectors.set(namespace, byName);
+    const byValue = byName.get(name) ?? new Map<string, SelectorGroup[]>();
+    byName.set(name, byValue);
+    byValue.set(value, [...(byValue.get(value) ?? []), { labels, group }]);
+  }
+
+  #select(
+    selectors: ReadonlyMap<string, ReadonlyMap<string, readonly SelectorGroup[]>> | undefined,
+    labels: Readonly<Record<string, string>> | undefined,
+    into: Applicable,
+  ): void {
+    if (selectors === undefined) return;
+    for (const [name, byValue] of selectors) {
+      if (labels === undefined) {
+        for (const list of byValue.values()) for (const { group } of list) into.uncertain.push(group);
+        continue;
+      }
+      const own = Object.hasOwn(labels, name) ? labels[name] : undefined;
+      const list = own === undefined ? undefined : byValue.get(own);
+      if (list === undefined) continue;
+      for (const { labels: wanted, group } of list) {
+        if (wanted.every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value))
+          into.groups.push(group);
+      }
     }
   }
 }
 
-export class PolicySet {
-  readonly #services = new Map<string, PolicyGroup>();
-
-  constructor(policies: readonly CompiledPolicy[]) {
-    for (const policy of policies) {
-      const { service } = policy.scope;
-      let group = this.#services.get(service);
-      if (group === undefined) {
-        group = new PolicyGroup();
-        this.#services.set(service, group);
-      }
-      group.add(policy);
-    }
-  }
-
-  /** Collects into `groups` every group that applies to the destination; a group is listed once. */
-  collect(destination: AuthzRequest['destination'], groups: PolicyGroup[]): void {
-    groups.length = 0;
-    const { services } = destination;
-    if (services === undefined) return;
-    if (!Array.isArray(services)) throw new TypeError('services must be a list');
-    for (const service of services) {
-      const group = this.#services.get(service.includes('/') ? service : `${destination.namespace}/${service}`);
-      if (group !== undefined && !groups.includes(group)) groups.push(group);
-    }
+function scopeKey(scope: PolicyScope): string {
+  switch (scope.kind) {
+    case 'mesh':
+      return 'mesh';
+    case 'namespace':
+      return `namespace ${scope.namespace}`;
+    case 'service':
+      return `service ${scope.service}`;
+    case 'selector':
+      return `selector ${JSON.stringify([scope.namespace ?? null, ...Object.entries(scope.labels).sort(([one], [other]) => (one < other ? -1 : 1))])}`;
   }
 }

@@ -1,9 +1,17 @@
 /**
- * The value of a term: it holds, it does not, or only an HTTP request could tell. What can never be told of a request
- * (an ambiguous path, an unknown node) is no third value: it counts as matched in a DENY and as not matched in an ALLOW,
- * which is what `Facts.undecided` says while the one or the other is evaluated.
+ * The value of one term for one request.
+ *
+ * - `needsHttp`: only an HTTP request could tell, and there is none (or none yet);
+ * - `unknown`: the request leaves it open for good: an ambiguous path, an address that does not parse, a node that is not known.
+ *
+ * Terms say what they know; `Facts` says what the two open values are worth while a DENY or an ALLOW is judged.
  */
 export const no = 0;
 export const yes = 1;
 export const needsHttp = 2;
+export const unknown = 3;
+
+/** What a rule is worth. */
 export type Tri = typeof no | typeof yes | typeof needsHttp;
+/** What a term is worth by itself. */
+export type TermValue = Tri | typeof unknown;

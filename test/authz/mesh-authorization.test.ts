@@ -152,7 +152,7 @@ describe('where identity is missing or foreign', () => {
       policy('a', 'ALLOW', 's', [
         { from: [{ namespaces: ['x'] }] },
         { from: [{ serviceAccounts: ['*/y'] }] },
-        { from: [{ spiffeIds: ['spiffe://**'] }] },
+        { from: [{ spiffeIds: ['spiffe://*/**'] }] },
       ]),
     ]);
     expect(engine.authorize(ask('s', {}, get('/'))).allowed).toBe(false);
@@ -577,8 +577,8 @@ describe('manifests', () => {
     ['spec.meshAuthorization.rules', ({ spec }) => (spec.meshAuthorization = { action: 'ALLOW', rules: {} })],
     ['spec.meshAuthorization.rules[0]', ({ spec }) => (spec.meshAuthorization = { action: 'ALLOW', rules: [null] })],
     [
-      'spec.meshAuthorization.rules[0].when',
-      ({ spec }) => (spec.meshAuthorization = { action: 'ALLOW', rules: [{ when: [] }] }),
+      'spec.meshAuthorization.rules[0].where',
+      ({ spec }) => (spec.meshAuthorization = { action: 'ALLOW', rules: [{ where: [] }] }),
     ],
     ['spec.selector', ({ spec }) => (spec.selector = {})],
     ['metadata.name', ({ metadata }) => delete metadata.name],

@@ -1,0 +1,357 @@
+/** Istio's `AuthorizationPolicy` (`security.istio.io/v1`, `v1beta1`), read and compiled. */
+import { CompiledPolicy } from '../compiled-policy.js';
+import type { PolicyAction, PolicyScope, RuleParts } from '../compiled-policy.js';
+import { checkKeys, isFields, isObjectName, readArray } from '../manifest.js';
+import type { Fields, ManifestIdentity, ManifestReport } from '../manifest.js';
+import type { ResolvedOptions } from '../options.js';
+import { show } from '../problem.js';
+import { HostsTerm, MethodsTerm, PathStringsTerm } from '../terms/http.js';
+import { NamespacePatternsTerm, PrincipalsTerm, ServiceAccountsTerm, TrustDomainsTerm } from '../terms/identity.js';
+import { RequestPrincipalsTerm } from '../terms/jwt.js';
+import { IpBlocksTerm, PortsTerm } from '../terms/network.js';
+import { fieldNames, readAlternatives, readFields } from './fields.js';
+import type { FieldSpec } from './fields.js';
+import { readSelector } from './selector.js';
+import { trustDomainAliases } from './trust-domain-aliases.js';
+import {
+  anyValueCheck,
+  ipBlockCheck,
+  istioPathCheck,
+  istioServiceAccountCheck,
+  namespacePatternCheck,
+  portCheck,
+  principalCheck,
+  stringCheck,
+  trustDomainCheck,
+} from './values.js';
+import { istioTrust, readWhen } from './when.js';
+
+export const istioApis: readonly string[] = ['security.istio.io/v1', 'security.istio.io/v1beta1'];
+
+const actions: readonly string[] = ['ALLOW', 'DENY', 'AUDIT', 'CUSTOM'];
+const maxServiceAccounts = 16;
+const dryRunAnnotation = 'istio.io/dry-run';
+
+/** Compiles one policy; reports problems and returns undefined when there are any. */
+export function compileIstioAuthorization(
+  identity: ManifestIdentity,
+  options: ResolvedOptions,
+  report: ManifestReport,
+): CompiledPolicy | undefined {
+  const before = report.errors;
+  const { spec, namespace, name } = identity;
+  checkKeys(spec, ['selector', 'targetRef', 'targetRefs', 'action', 'rules', 'provider'], 'spec', report);
+  const action = readAction(spec, report);
+  const provider = readProvider(spec, action, report);
+  const scopes = readScopes(identity, options, report);
+  const rules = readRules(identity, action, options, report);
+  const dryRun = readDryRun(identity, action, report);
+  if (report.errors > before || action === undefined) return undefined;
+  const key = `${namespace}/${name}`;
+  return new CompiledPolicy(
+    { id: `AuthorizationPolicy ${key}`, key, action, provider, dryRun, scopes, rulesPath: 'spec.rules' },
+    rules,
+  );
+}
+
+function readAction(spec: Fields, report: ManifestReport): PolicyAction | undefined {
+  const { action = 'ALLOW' } = spec;
+  if (typeof action === 'string' && actions.includes(action)) return action as PolicyAction;
+  report.error(
+    'unknown-action',
+    'spec.action',
+    actions.join(', '),
+    show(action),
+    'write the action in capitals, or leave it out for ALLOW',
+  );
+  return undefined;
+}
+
+function readProvider(spec: Fields, action: PolicyAction | undefined, report: ManifestReport): string | undefined {
+  const { provider } = spec;
+  if (action !== 'CUSTOM') {
+    if (provider !== undefined)
+      report.error(
+        'provider-unexpected',
+        'spec.provider',
+        'a provider only with action CUSTOM',
+        show(provider),
+        'remove provider, or set the action to CUSTOM',
+      );
+    return undefined;
+  }
+  if (isFields(provider) && typeof provider.name === 'string' && provider.name !== '') {
+    checkKeys(provider, ['name'], 'spec.provider', report);
+    return provider.name;
+  }
+  report.error(
+    'provider-missing',
+    'spec.provider',
+    'the name of the provider to ask',
+    show(provider),
+    'add provider: { name: … }',
+  );
+  return undefined;
+}
+
+function readDryRun(
+  { annotations }: ManifestIdentity,
+  action: PolicyAction | undefined,
+  report: ManifestReport,
+): boolean {
+  const value = annotations[dryRunAnnotation];
+  if (value === undefined || value === 'false') return false;
+  const path = `metadata.annotations[${dryRunAnnotation}]`;
+  if (value !== 'true') {
+    report.error('malformed-value', path, '"true" or "false"', show(value), 'quote the value: annotations are text');
+    return false;
+  }
+  if (action === 'ALLOW' || action === 'DENY') return true;
+  report.warning(
+    'dry-run-ignored',
+    path,
+    'action ALLOW or DENY',
+    show(action),
+    'there is no dry run for this action: the policy is enforced',
+  );
+  return false;
+}
+
+function readScopes(
+  identity: ManifestIdentity,
+  options: ResolvedOptions,
+  report: ManifestReport,
+): readonly PolicyScope[] {
+  const { spec, namespace } = identity;
+  const refs = spec.targetRefs ?? (spec.targetRef === undefined ? undefined : [spec.targetRef]);
+  if (spec.selector !== undefined && refs !== undefined) {
+    report.error('two-targets', 'spec.targetRefs', 'selector or targetRefs', 'both', 'keep one of them');
+    return [];
+  }
+  const root = namespace === options.rootNamespace;
+  if (refs === undefined) {
+    const labels = readSelector(spec.selector, 'spec.selector', report);
+    if (labels !== undefined) return [{ kind: 'selector', namespace: root ? undefined : namespace, labels }];
+    return [root ? { kind: 'mesh' } : { kind: 'namespace', namespace }];
+  }
+  const list = readArray(refs, 'spec.targetRefs', report, 'references') ?? [];
+  if (list.length === 0)
+    report.error(
+      'empty-list',
+      'spec.targetRefs',
+      'at least one reference',
+      show(refs),
+      'leave targetRefs out for the whole namespace',
+    );
+  return list.flatMap(
+    (ref, index) => readTargetRef(ref, `spec.targetRefs[${String(index)}]`, identity, root, report) ?? [],
+  );
+}
+
+function readTargetRef(
+  ref: unknown,
+  path: string,
+  { namespace }: ManifestIdentity,
+  root: boolean,
+  report: ManifestReport,
+): PolicyScope | undefined {
+  if (!isFields(ref)) {
+    report.error('wrong-type', path, 'a reference with kind and name', show(ref), 'write group, kind and name');
+    return undefined;
+  }
+  checkKeys(ref, ['group', 'kind', 'name', 'namespace'], path, report);
+  const { name } = ref;
+  if (!isObjectName(name)) {
+    report.error('target-malformed', `${path}.name`, 'an object name', show(name), 'add the name of the target');
+    return undefined;
+  }
+  if (ref.namespace !== undefined && ref.namespace !== namespace) {
+    report.error(
+      'target-foreign',
+      `${path}.namespace`,
+      `the policy's own namespace, ${namespace}`,
+      show(ref.namespace),
+      'put the policy into the namespace of its target',
+    );
+    return undefined;
+  }
+  const group = ref.group ?? '';
+  const kind = `${group === 'core' ? '' : String(group)}/${String(ref.kind)}`;
+  switch (kind) {
+    case '/Service':
+      return { kind: 'service', service: `${namespace}/${name}` };
+    case 'gateway.networking.k8s.io/Gateway':
+      return { kind: 'selector', namespace, labels: { 'gateway.networking.k8s.io/gateway-name': name } };
+    case 'gateway.networking.k8s.io/GatewayClass':
+      if (root && name === 'istio-waypoint') return { kind: 'mesh' };
+      if (root) {
+        report.error(
+          'target-malformed',
+          `${path}.name`,
+          '"istio-waypoint"',
+          show(name),
+          'policies for other classes belong to their gateways',
+        );
+        return undefined;
+      }
+      report.error(
+        'target-foreign',
+        path,
+        'a GatewayClass only from the root namespace',
+        namespace,
+        'move the policy to the root namespace',
+      );
+      return undefined;
+    case 'networking.istio.io/ServiceEntry':
+      return { kind: 'service', service: `serviceentry:${namespace}/${name}` };
+    default:
+      report.error(
+        'target-malformed',
+        `${path}.kind`,
+        'Service, Gateway, GatewayClass or ServiceEntry with its group',
+        show(kind),
+        'correct group and kind',
+      );
+      return undefined;
+  }
+}
+
+function readRules(
+  identity: ManifestIdentity,
+  action: PolicyAction | undefined,
+  options: ResolvedOptions,
+  report: ManifestReport,
+): readonly RuleParts[] {
+  const { spec, namespace } = identity;
+  const list = readArray(spec.rules, 'spec.rules', report, 'rules') ?? [];
+  if (list.length === 0 && action !== undefined && action !== 'ALLOW') {
+    report.error(
+      'deny-without-effect',
+      'spec.rules',
+      'at least one rule',
+      show(spec.rules),
+      `a ${action} without rules has no effect; write rules: [{}] to match everything`,
+    );
+  }
+  const expand = trustDomainAliases(options);
+  const sources = sourceFields(namespace, expand);
+  const operations = operationFields(options);
+  return list.map((rule, index) => {
+    const at = `spec.rules[${String(index)}]`;
+    if (!isFields(rule)) {
+      report.error(
+        'wrong-type',
+        at,
+        'a rule with from, to and when',
+        show(rule),
+        'write {} for a rule that matches everything',
+      );
+      return { from: [], to: [], when: [] };
+    }
+    checkKeys(rule, ['from', 'to', 'when'], at, report);
+    if (action === 'CUSTOM') checkCustom(rule, at, report);
+    return {
+      from: readAlternatives(rule.from, `${at}.from`, report, 'source', (entry, path) => {
+        checkKeys(entry, fieldNames(sources), path, report);
+        checkAccountsAlone(entry, path, report);
+        return readFields(entry, sources, path, report);
+      }),
+      to: readAlternatives(rule.to, `${at}.to`, report, 'operation', (entry, path) => {
+        checkKeys(entry, fieldNames(operations), path, report);
+        return readFields(entry, operations, path, report);
+      }),
+      when: readWhen(rule.when, `${at}.when`, report, { namespace, expand }),
+    };
+  });
+}
+
+function checkAccountsAlone(entry: Fields, path: string, report: ManifestReport): void {
+  if (entry.serviceAccounts === undefined && entry.notServiceAccounts === undefined) return;
+  for (const other of ['principals', 'notPrincipals', 'namespaces', 'notNamespaces']) {
+    if (entry[other] === undefined) continue;
+    report.error(
+      'fields-conflict',
+      `${path}.${other}`,
+      'serviceAccounts without principals and namespaces',
+      other,
+      'a service account already says its namespace; remove one of the two',
+    );
+  }
+}
+
+/** What a provider is asked about cannot depend on identities that the check itself runs beside. */
+function checkCustom(rule: Fields, path: string, report: ManifestReport): void {
+  const fix = 'use other fields, or an ALLOW or DENY policy';
+  const expected = 'a CUSTOM rule without principals, namespaces and token attributes';
+  if (Array.isArray(rule.from)) {
+    rule.from.forEach((item: unknown, index) => {
+      const source = isFields(item) ? item.source : undefined;
+      if (!isFields(source)) return;
+      for (const field of Object.keys(source)) {
+        if (!/^(not)?(principals|namespaces|requestPrincipals)$/i.test(field)) continue;
+        report.error('custom-unsupported', `${path}.from[${String(index)}].source.${field}`, expected, field, fix);
+      }
+    });
+  }
+  if (Array.isArray(rule.when)) {
+    rule.when.forEach((item: unknown, index) => {
+      const key = isFields(item) ? item.key : undefined;
+      if (typeof key !== 'string' || !/^(source\.(principal|namespace)|request\.auth\.)/.test(key)) return;
+      report.error('custom-unsupported', `${path}.when[${String(index)}].key`, expected, key, fix);
+    });
+  }
+}
+
+function sourceFields(namespace: string, expand: (pattern: string) => readonly string[]): readonly FieldSpec[] {
+  return [
+    {
+      name: 'principals',
+      check: principalCheck,
+      term: (field, values, negated) => new PrincipalsTerm(field, values, negated, expand),
+    },
+    {
+      name: 'namespaces',
+      check: namespacePatternCheck,
+      term: (field, values, negated) => new NamespacePatternsTerm(field, values, negated),
+    },
+    {
+      name: 'serviceAccounts',
+      check: istioServiceAccountCheck,
+      maxValues: maxServiceAccounts,
+      term: (field, values, negated) => new ServiceAccountsTerm(field, values, negated, istioTrust, namespace),
+    },
+    {
+      name: 'trustDomains',
+      check: trustDomainCheck,
+      term: (field, values, negated) => new TrustDomainsTerm(field, values, negated),
+    },
+    {
+      name: 'requestPrincipals',
+      check: anyValueCheck,
+      term: (field, values, negated) => new RequestPrincipalsTerm(field, values, negated),
+    },
+    {
+      name: 'ipBlocks',
+      check: ipBlockCheck,
+      term: (field, values, negated) => new IpBlocksTerm(field, values, negated, 'source'),
+    },
+    {
+      name: 'remoteIpBlocks',
+      check: ipBlockCheck,
+      term: (field, values, negated) => new IpBlocksTerm(field, values, negated, 'remote'),
+    },
+  ];
+}
+
+function operationFields({ pathNormalization = 'BASE' }: ResolvedOptions): readonly FieldSpec[] {
+  return [
+    { name: 'hosts', check: stringCheck, term: (field, values, negated) => new HostsTerm(field, values, negated) },
+    { name: 'ports', check: portCheck, term: (field, values, negated) => new PortsTerm(field, values, negated) },
+    { name: 'methods', check: stringCheck, term: (field, values, negated) => new MethodsTerm(field, values, negated) },
+    {
+      name: 'paths',
+      check: istioPathCheck,
+      term: (field, values, negated) => new PathStringsTerm(field, values, negated, pathNormalization),
+    },
+  ];
+}

@@ -1,0 +1,153 @@
+/** From loaded facts and applicable groups to a decision. */
+import { prepareDecision } from './decision.js';
+import type { PreparedDecision } from './decision.js';
+import type { Facts } from './facts.js';
+import type { PolicyGroup } from './policy-group.js';
+import type { Applicable } from './policy-set.js';
+import { RuleSearch } from './rule-index.js';
+import { no } from './tri.js';
+
+/** Stands for "only the HTTP request, or its absence, could tell". */
+export const undecidedConnection = prepareDecision('deny', 'the decision depends on the HTTP request');
+
+const defaultAllow = prepareDecision('allow', 'no policy applies and the default is allow');
+const defaultDeny = prepareDecision('deny', 'no ALLOW policy applies and the default is deny');
+
+export class Evaluation {
+  readonly #facts: Facts;
+  readonly #search: RuleSearch;
+  readonly #applicable: Applicable;
+  readonly #defaultAction: 'allow' | 'deny';
+
+  constructor(facts: Facts, applicable: Applicable, defaultAction: 'allow' | 'deny') {
+    this.#facts = facts;
+    this.#search = new RuleSearch(facts);
+    this.#applicable = applicable;
+    this.#defaultAction = defaultAction;
+  }
+
+  /**
+   * CUSTOM, then DENY, then ALLOW. With `mayBecomeHttp` the answer may be `undecidedConnection`; with `withShadow`
+   * dry-run policies count too.
+   */
+  judge(mayBecomeHttp: boolean, withShadow: boolean): PreparedDecision {
+    const facts = this.#facts;
+    const search = this.#search;
+    const { groups, uncertain } = this.#applicable;
+    facts.judgeDeny(mayBecomeHttp);
+    let denyIsOpen = false;
+    for (const group of groups) {
+      if (group.custom.length === 0) continue;
+      const refused = this.#judgeCustom(group, mayBecomeHttp);
+      if (refused === undecidedConnection) denyIsOpen = true;
+      else if (refused !== undefined) return refused;
+    }
+    for (const group of uncertain) {
+      const refused = this.#judgeCustom(group, mayBecomeHttp);
+      if (refused === undecidedConnection) denyIsOpen = true;
+      else if (refused !== undefined) return refused;
+    }
+    search.begin();
+    for (const group of groups) this.#searchDeny(group, withShadow);
+    for (const group of uncertain) this.#searchDeny(group, withShadow);
+    const denying = search.found;
+    if (denying !== undefined)
+      return facts.pathDefect === undefined ? denying.decision : withAmbiguity(denying.decision, facts);
+    denyIsOpen ||= search.open;
+
+    facts.judgeAllow(mayBecomeHttp);
+    search.begin();
+    let hasAllow = false;
+    for (const group of groups) {
+      hasAllow ||= group.allowPolicies.length > 0 || (withShadow && group.shadowAllowPolicies.length > 0);
+      this.#searchAllow(group, withShadow);
+    }
+    for (const group of uncertain) hasAllow ||= group.allowPolicies.length > 0;
+    const allowing = search.found;
+    if (allowing !== undefined) return denyIsOpen ? undecidedConnection : allowing.decision;
+    if (search.open) return undecidedConnection;
+    if (hasAllow) return this.#denyByDefault(withShadow);
+    if (this.#defaultAction === 'deny') return defaultDeny;
+    return denyIsOpen ? undecidedConnection : defaultAllow;
+  }
+
+  /** `namespace/name` of the AUDIT policies that match; an open term counts as matched. */
+  audited(): readonly string[] {
+    this.#facts.judgeDeny(false);
+    return [...this.#applicable.groups, ...this.#applicable.uncertain].flatMap((group) =>
+      group.audit
+        .filter((policy) => policy.rules.some((rule) => rule.match(this.#facts) !== no))
+        .map((policy) => policy.head.key),
+    );
+  }
+
+  #searchDeny(group: PolicyGroup, withShadow: boolean): void {
+    const search = this.#search;
+    search.dead = group.dead;
+    search.skipHttpRules = false;
+    for (const segment of group.segments) segment.deny.search(search);
+    if (withShadow) group.shadow?.deny.search(search);
+  }
+
+  #searchAllow(group: PolicyGroup, withShadow: boolean): void {
+    const search = this.#search;
+    search.dead = group.dead;
+    // At L4 an ALLOW rule about HTTP never matches, even where another of its alternatives would.
+    search.skipHttpRules = this.#facts.http === undefined;
+    for (const segment of group.segments) segment.allow.search(search);
+    if (withShadow) group.shadow?.allow.search(search);
+  }
+
+  /** Undefined when no provider refuses. */
+  #judgeCustom(group: PolicyGroup, mayBecomeHttp: boolean): PreparedDecision | undefined {
+    let open = false;
+    for (const policy of group.custom) {
+      for (const rule of policy.rules) {
+        if (rule.match(this.#facts) === no) continue;
+        // The provider answers about requests, so a connection leaves it open.
+        if (mayBecomeHttp) {
+          open = true;
+          break;
+        }
+        const { key, provider = '' } = policy.head;
+        const { custom } = this.#facts.request;
+        const answer = custom !== undefined && Object.hasOwn(custom, provider) ? custom[provider] : undefined;
+        if (answer === 'allow') break;
+        const reason =
+          answer === 'deny' ? `provider ${provider} refused` : `provider ${provider} is needed and has not answered`;
+        return prepareDecision('deny', `denied by ${key} rule ${String(rule.index)}: ${reason}`, {
+          policy: key,
+          rule: rule.index,
+        });
+      }
+    }
+    return open ? undecidedConnection : undefined;
+  }
+
+  #denyByDefault(withShadow: boolean): PreparedDecision {
+    const { groups, uncertain } = this.#applicable;
+    const facts = this.#facts;
+    const names = [...groups, ...uncertain].flatMap((group) => [
+      ...group.allowPolicies.slice(0, 4),
+      ...(withShadow ? group.shadowAllowPolicies : []),
+    ]);
+    const count = [...groups, ...uncertain].reduce((sum, group) => sum + group.allowPolicies.length, 0);
+    const list =
+      names.length > 3
+        ? `${names.slice(0, 3).join(', ')} and ${String(Math.max(count, names.length) - 3)} more`
+        : names.join(', ');
+    const notes: string[] = [];
+    if (facts.pathDefect !== undefined) notes.push(`the path is ambiguous: ${facts.pathDefect}`);
+    if (facts.http === undefined && [...groups, ...uncertain].some((group) => group.allowUsesHttp))
+      notes.push('rules about HTTP never match an opaque stream');
+    if (uncertain.length > 0)
+      notes.push("the pod's labels are not given, so policies with a selector count as applying");
+    return prepareDecision('deny', [`no rule matched of the ALLOW policies that apply (${list})`, ...notes].join('; '));
+  }
+}
+
+/** A DENY about paths that an ambiguous path could not escape. */
+function withAmbiguity(prepared: PreparedDecision, facts: Facts): PreparedDecision {
+  const { policy = '', rule = 0, reason } = prepared.decision;
+  return prepareDecision('deny', `${reason}; the path is ambiguous: ${facts.pathDefect ?? ''}`, { policy, rule });
+}

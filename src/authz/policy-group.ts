@@ -1,0 +1,96 @@
+/**
+ * All policies of one scope, with their rules indexed by action. Immutable; a group made from an older one keeps its big
+ * index, leaves out the policies that are gone (`dead`) and indexes only what is new, so that one changed policy among
+ * thousands costs next to nothing.
+ */
+import { comparePolicies } from './compiled-policy.js';
+import type { CompiledPolicy } from './compiled-policy.js';
+import { RuleIndex } from './rule-index.js';
+
+/** Below this many policies, or above this share of changes, everything is indexed anew. */
+const minIncremental = 64;
+const maxChangedShare = 0.1;
+
+/** Policies indexed together. */
+export interface Segment {
+  readonly policies: readonly CompiledPolicy[];
+  readonly deny: RuleIndex;
+  readonly allow: RuleIndex;
+}
+
+export class PolicyGroup {
+  /** In naming order, all actions, dry-run ones included. */
+  readonly policies: readonly CompiledPolicy[];
+  /** Enforced ALLOW and DENY policies: the older, larger segment first. */
+  readonly segments: readonly Segment[];
+  /** Policies of the segments that are no longer in force. */
+  readonly dead: ReadonlySet<CompiledPolicy> | undefined;
+  /** Keys of the enforced ALLOW policies: one is enough to deny all else, even without rules. */
+  readonly allowPolicies: readonly string[];
+  /** The same of the dry-run ones. */
+  readonly shadowAllowPolicies: readonly string[];
+  /** Whether some enforced ALLOW rule needs HTTP. */
+  readonly allowUsesHttp: boolean;
+  readonly custom: readonly CompiledPolicy[];
+  readonly audit: readonly CompiledPolicy[];
+  /** Dry-run ALLOW and DENY policies. */
+  readonly shadow: Segment | undefined;
+
+  private constructor(
+    policies: readonly CompiledPolicy[],
+    segments: readonly Segment[],
+    dead: ReadonlySet<CompiledPolicy> | undefined,
+    shadow: Segment | undefined,
+  ) {
+    this.policies = policies;
+    this.segments = segments;
+    this.dead = dead;
+    this.shadow = shadow;
+    const allow = policies.filter((policy) => policy.head.action === 'ALLOW');
+    this.allowPolicies = allow.filter(isEnforced).map((policy) => policy.head.key);
+    this.shadowAllowPolicies = allow.filter((policy) => policy.head.dryRun).map((policy) => policy.head.key);
+    this.allowUsesHttp = allow.some((policy) => isEnforced(policy) && policy.rules.some((rule) => rule.usesHttp));
+    this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
+    this.audit = policies.filter((policy) => policy.head.action === 'AUDIT' && !policy.head.dryRun);
+  }
+
+  /** A generator, so that the caller can pause. */
+  static *build(unsorted: readonly CompiledPolicy[], previous: PolicyGroup | undefined): Generator<void, PolicyGroup> {
+    if (previous !== undefined && sameMembers(unsorted, previous.policies)) return previous;
+    const policies = [...unsorted].sort(comparePolicies);
+    const enforced = policies.filter(isEnforced);
+    const shadowed = policies.filter(
+      (policy) => policy.head.dryRun && (policy.head.action === 'ALLOW' || policy.head.action === 'DENY'),
+    );
+    const shadow = shadowed.length === 0 ? undefined : yield* buildSegment(shadowed);
+    const [base] = previous?.segments ?? [];
+    if (base !== undefined && base.policies.length >= minIncremental) {
+      const now = new Set(enforced);
+      const indexed = new Set(base.policies);
+      const dead = new Set(base.policies.filter((policy) => !now.has(policy)));
+      const fresh = enforced.filter((policy) => !indexed.has(policy));
+      if (dead.size + fresh.length <= base.policies.length * maxChangedShare) {
+        const segments = fresh.length === 0 ? [base] : [base, yield* buildSegment(fresh)];
+        return new PolicyGroup(policies, segments, dead.size === 0 ? undefined : dead, shadow);
+      }
+    }
+    const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced)];
+    return new PolicyGroup(policies, segments, undefined, shadow);
+  }
+}
+
+function isEnforced(policy: CompiledPolicy): boolean {
+  return !policy.head.dryRun && (policy.head.action === 'ALLOW' || policy.head.action === 'DENY');
+}
+
+function sameMembers(policies: readonly CompiledPolicy[], others: readonly CompiledPolicy[]): boolean {
+  if (policies.length !== others.length) return false;
+  const set = new Set(others);
+  return policies.every((policy) => set.has(policy));
+}
+
+function* buildSegment(policies: readonly CompiledPolicy[]): Generator<void, Segment> {
+  const rules = (action: string): CompiledPolicy['rules'] =>
+    policies.filter((policy) => policy.head.action === action).flatMap((policy) => policy.rules);
+  return { policies, deny: yield* RuleIndex.build(rules('DENY')), allow: yield* RuleIndex.build(rules('ALLOW')) };
+}
