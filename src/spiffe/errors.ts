@@ -26,10 +26,6 @@ export const spiffeErrorCodes = defineErrorCodes({
     when: 'A trust bundle is not in the SPIFFE bundle format, or holds an authority that is no certification authority or key.',
     fix: 'Fetch the bundle anew from its CA; it is a JWKS whose keys have use x509-svid (one certificate in x5c), jwt-svid or meshwright-workload-token.',
   },
-  SPIFFE_BUNDLE_TRUST_DOMAIN: {
-    when: 'A trust bundle is used for an identity of another trust domain.',
-    fix: 'Use the bundle of the trust domain of that identity.',
-  },
   SPIFFE_X509_MISSING: {
     when: 'The peer sent no certificate.',
     fix: 'Configure the peer with an X.509-SVID and request client certificates.',
