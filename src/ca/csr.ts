@@ -21,7 +21,7 @@ export function publicKeyOfCsr(csr: string | Uint8Array): KeyObject {
   const parts = readCsr(der);
   const key = acceptedPublicKey(parts.subjectPublicKeyInfo);
   const algorithm = Object.values(signatureAlgorithms).find((each) => each.oid === parts.signatureAlgorithm);
-  if (algorithm === undefined || algorithm.keyType !== key.asymmetricKeyType) {
+  if (algorithm === undefined || algorithm.keyType !== key.asymmetricKeyType || parts.hasParameters) {
     throw new CaError(
       'CA_CSR_SIGNATURE',
       `expected a request signed with ECDSA and SHA-256 or SHA-384, or with Ed25519, got algorithm ${parts.signatureAlgorithm}`,
@@ -54,6 +54,8 @@ interface CsrParts {
   readonly signedBytes: Uint8Array;
   readonly subjectPublicKeyInfo: Uint8Array;
   readonly signatureAlgorithm: string;
+  /** Those of ECDSA and Ed25519 have none. */
+  readonly hasParameters: boolean;
   readonly signature: Uint8Array;
 }
 
@@ -65,7 +67,7 @@ function readCsr(der: Uint8Array): CsrParts {
     const info = request.read(0x30);
     const algorithm = request.enter(0x30);
     const signatureAlgorithm = oidFromDer(algorithm.read(0x06).contents);
-    algorithm.end(); // ECDSA and Ed25519 have no parameters
+    const hasParameters = !algorithm.atEnd;
     const signature = wholeBits(request.read(0x03).contents);
     request.end();
     const fields = new DerReader(info.contents);
@@ -76,7 +78,7 @@ function readCsr(der: Uint8Array): CsrParts {
     // [0] attributes is not optional in RFC 2986, but some tools leave it out when it is empty.
     if (!fields.atEnd) fields.read(0xa0);
     fields.end();
-    return { signedBytes: info.encoded, subjectPublicKeyInfo, signatureAlgorithm, signature };
+    return { signedBytes: info.encoded, subjectPublicKeyInfo, signatureAlgorithm, hasParameters, signature };
   } catch (cause) {
     if (!(cause instanceof DerError)) throw cause;
     throw new CaError('CA_CSR_MALFORMED', `expected a certificate signing request (PKCS #10): ${cause.message}`, {
