@@ -15,4 +15,4 @@ export type { SnapshotPeer, SnapshotRoutesOptions } from './snapshot-routes.js';
 export { SnapshotStore } from './snapshot-store.js';
 export type { Snapshot, SnapshotStoreOptions } from './snapshot-store.js';
 export { SnapshotSubscriber } from './snapshot-subscriber.js';
-export type { SnapshotSubscriberOptions, SubscriberStatus } from './snapshot-subscriber.js';
+export type { SnapshotSubscriberOptions, SnapshotTarget, SubscriberStatus } from './snapshot-subscriber.js';

@@ -18,7 +18,12 @@ import { defaultMaxBytes } from './encoded-content.js';
 import { SnapshotError } from './errors.js';
 import type { SnapshotEvent } from './events.js';
 import type { SnapshotFileCache } from './snapshot-file-cache.js';
-import type { SnapshotStore } from './snapshot-store.js';
+
+/** What is used of a `SnapshotStore<T, P>`, whatever its `P`. */
+export interface SnapshotTarget<T> {
+  readonly current: { readonly hash: string } | undefined;
+  swap(next: T): Promise<{ readonly sequence: number; readonly hash: string }>;
+}
 
 export interface SnapshotSubscriberOptions<T> {
   /**
@@ -27,7 +32,7 @@ export interface SnapshotSubscriberOptions<T> {
    */
   readonly transport: Transport | (() => Transport);
   /** Its `prepare` judges every snapshot: what it throws is sent to the controller as the reason of refusal. */
-  readonly store: SnapshotStore<T, unknown>;
+  readonly store: SnapshotTarget<T>;
   /** Read once at the start, written after every snapshot that was applied. */
   readonly cache?: SnapshotFileCache<T> | undefined;
   /** This node's name, for logs. Which node it is, the controller learns from the certificate alone. */

@@ -93,7 +93,12 @@ export class OutboundPath implements Closable {
       observer: options.observer ?? noObserver,
       clock: this.#clock,
     });
-    this.#evidence = new EvidenceRefresher({ client: options.client, tokens: options.tokens, logger });
+    this.#evidence = new EvidenceRefresher({
+      client: options.client,
+      tokens: options.tokens,
+      local: options.local,
+      logger,
+    });
   }
 
   /** Connections being carried, for status. */
@@ -193,13 +198,16 @@ export class OutboundPath implements Closable {
     const { captured, trace, signal, principal } = attempt;
     const source = await this.#options.local.authenticate(principal);
     if ('refused' in source) return { kind: 'refused', reason: source.refused, detail: source.detail };
-    const outcome = await this.#options.inbound.serve({
-      source: { ...source, address: captured.source.ip },
-      destination: { ip: endpoint.address, port: endpoint.port },
-      traceId: trace.traceId,
-      signal,
-      accept: () => captured.socket,
-    });
+    const release = this.#evidence.trackLocal(principal);
+    const outcome = await this.#options.inbound
+      .serve({
+        source: { ...source, address: captured.source.ip },
+        destination: { ip: endpoint.address, port: endpoint.port },
+        traceId: trace.traceId,
+        signal,
+        accept: () => captured.socket,
+      })
+      .finally(release);
     if (outcome.served) return { kind: 'served' };
     const another = outcome.reason === 'deliver-failed' || outcome.reason === 'authority-not-ready';
     return {
@@ -236,7 +244,7 @@ export class OutboundPath implements Closable {
       return this.#tunnelFailure(error, peer);
     }
     stream.on('error', () => undefined);
-    const release = this.#evidence.track({ principal, ...tunnel });
+    const release = this.#evidence.track({ principal, peer });
     const ended = this.#log.opened(facts);
     try {
       const result = await splice(captured.socket, stream, { signal });
