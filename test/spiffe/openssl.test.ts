@@ -17,7 +17,7 @@ const goodExtensions = {
   extendedKeyUsage: 'serverAuth,clientAuth',
   subjectAltName: `URI:${id}`,
 };
-type Extensions = Partial<Record<keyof typeof goodExtensions | 'nameConstraints' | '1.2.3.4', string>>;
+type Extensions = Partial<Record<keyof typeof goodExtensions | 'nameConstraints' | '1.2.3.4', string | undefined>>;
 
 describeRequiring({ commands: ['openssl'] }, 'certificates made by openssl', () => {
   let folder = '';
@@ -48,7 +48,9 @@ describeRequiring({ commands: ['openssl'] }, 'certificates made by openssl', () 
       '-out',
       `${name}.csr`,
     );
-    const lines = Object.entries(extensions).map(([extension, value]) => `${extension}=${value}`);
+    const lines = Object.entries(extensions).flatMap(([extension, value]) =>
+      value === undefined ? [] : [`${extension}=${value}`],
+    );
     writeFileSync(file(`${name}.ext`), `${lines.join('\n')}\n`);
     const from = ['-CA', `${issuer}.pem`, '-CAkey', `${issuer}.key`, '-CAcreateserial'];
     openssl('x509', '-req', '-in', `${name}.csr`, ...from, '-extfile', `${name}.ext`, ...sign, '-out', `${name}.pem`);
@@ -137,10 +139,7 @@ describeRequiring({ commands: ['openssl'] }, 'certificates made by openssl', () 
     ['sha-1', {}, 'SPIFFE_X509_ALGORITHM', { sign: ['-days', '1', '-sha1'] }],
     ['past', {}, 'SPIFFE_X509_EXPIRED', { sign: ['-days', '-1'] }],
   ])('%s is refused', (name, changes, code, options) => {
-    const extensions = Object.fromEntries(
-      Object.entries({ ...goodExtensions, ...changes }).filter(([, value]) => value),
-    );
-    expect(verifyCode(issue(name, extensions, options))).toBe(code);
+    expect(verifyCode(issue(name, { ...goodExtensions, ...changes }, options))).toBe(code);
   });
 
   test('ours verify with openssl, to the same end', () => {
