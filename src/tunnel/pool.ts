@@ -63,12 +63,9 @@ export class Pool {
 
   /** Whether new streams may go on `session`. */
   usable(session: ClientSession): boolean {
-    return (
-      session.svid === this.#options.svid.current &&
-      !session.draining &&
-      !session.closed.aborted &&
-      !session.peerExpired
-    );
+    const { svid, context } = this.#options;
+    if (session.svid !== svid.current || context.clock.now() >= session.svid.notAfter.getTime()) return false;
+    return !session.draining && !session.closed.aborted && !session.peerExpired;
   }
 
   /** After our SVID changed: older sessions take no more streams and end when they are idle. */

@@ -164,15 +164,15 @@ describe('evidence', () => {
   });
 
   test.each([
-    ['refused', () => 401, 401],
+    ['refused', (): number => 401, 401],
     [
       'judged by a handler that throws',
-      () => {
+      (): number => {
         throw new Error('a bug');
       },
       503,
     ],
-    ['answered with nonsense', () => 7, 503],
+    ['answered with nonsense', (): number => 7, 503],
   ] as const)('%s', async (_name, onAnnounce, status) => {
     rig = await Rig.start({ onAnnounce });
     const { stream } = await rig.connect();
