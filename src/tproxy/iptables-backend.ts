@@ -2,7 +2,7 @@ import { TproxyError } from './errors.js';
 import { iptablesRestoreInput } from './iptables-ruleset.js';
 import type { Family } from './iptables-ruleset.js';
 import type { NftBackend } from './nft-backend.js';
-import { counterNames } from './rule-backend.js';
+import { counterNames, countersFrom } from './rule-backend.js';
 import type { InterceptionCounters, RuleBackend, RuleInput } from './rule-backend.js';
 import type { RunCommand } from './run-command.js';
 
@@ -19,7 +19,7 @@ export class IptablesBackend implements RuleBackend {
   readonly #variant: IptablesVariant;
   readonly #pinning: NftBackend | undefined;
   /** Counts of rules that were since replaced. */
-  #before: InterceptionCounters = noCounts();
+  #before: InterceptionCounters = countersFrom(() => 0);
 
   constructor(run: RunCommand, variant: IptablesVariant, pinning: NftBackend | undefined) {
     this.#run = run;
@@ -106,7 +106,7 @@ COMMIT
       this.#before[key] +
       (totals[counterNames[key]] ?? 0) +
       (key === 'spoofedDropped' ? (pinned?.spoofedDropped ?? 0) : 0);
-    return fromKeys(sum);
+    return countersFrom(sum);
   }
 
   async clear(): Promise<void> {
@@ -193,13 +193,4 @@ function ourLines(saved: string): string[] {
 function hasIpv6({ plan, topology }: RuleInput): boolean {
   const all = [...plan.outbound.map(({ ip }) => ip), ...plan.inbound, ...topology.pods.flatMap((pod) => pod.addresses)];
   return all.some((ip) => ip.includes(':'));
-}
-
-function noCounts(): InterceptionCounters {
-  return fromKeys(() => 0);
-}
-
-function fromKeys(value: (key: keyof InterceptionCounters) => number): InterceptionCounters {
-  const keys = Object.keys(counterNames) as (keyof InterceptionCounters)[];
-  return Object.freeze(Object.fromEntries(keys.map((key) => [key, value(key)]))) as InterceptionCounters;
 }

@@ -2,7 +2,7 @@ import { TproxyError } from './errors.js';
 import { bridgeTable, inetTable, netdevTable } from './nft-sets.js';
 import { deleteTables, nftLayout, nftReplaceAll, nftUpdateSets } from './nft-ruleset.js';
 import type { NftScope } from './nft-ruleset.js';
-import { counterNames } from './rule-backend.js';
+import { counterNames, countersFrom } from './rule-backend.js';
 import type { InterceptionCounters, RuleBackend, RuleInput } from './rule-backend.js';
 import type { RunCommand } from './run-command.js';
 
@@ -85,8 +85,7 @@ export class NftBackend implements RuleBackend {
         totals[name] = (totals[name] ?? 0) + Number(packets);
       }
     }
-    const entries = Object.entries(counterNames).map(([key, name]) => [key, totals[name] ?? 0]);
-    return Object.freeze(Object.fromEntries(entries)) as InterceptionCounters;
+    return countersFrom((key) => totals[counterNames[key]] ?? 0);
   }
 
   async clear(): Promise<void> {

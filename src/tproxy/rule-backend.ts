@@ -60,3 +60,17 @@ export interface RuleBackend {
   /** Removes everything of ours, and nothing else. */
   clear(): Promise<void>;
 }
+
+/** Builds the record from a value for each name. */
+export function countersFrom(value: (key: keyof InterceptionCounters) => number): InterceptionCounters {
+  return Object.freeze({
+    capturedOutbound: value('capturedOutbound'),
+    capturedInbound: value('capturedInbound'),
+    refusedOutbound: value('refusedOutbound'),
+    refusedInbound: value('refusedInbound'),
+    hostProbes: value('hostProbes'),
+    hostRefused: value('hostRefused'),
+    translatedRefused: value('translatedRefused'),
+    spoofedDropped: value('spoofedDropped'),
+  });
+}
