@@ -71,7 +71,10 @@ export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid
   }
   requireLeafProfile(leaf);
   requireValidNow(leaf, 'certificate', now, clockSkewMs);
-  requireChain(leaf, { intermediates: otherDer.map(readCertificate), roots: rootsOf(bundle), nowMs: now, clockSkewMs });
+  const roots = rootsOf(bundle);
+  // Node appends the root that it found itself (see `peerCertificates`); parsing it again would cost as much as the leaf.
+  const intermediates = otherDer.filter((der) => !roots.some((root) => Buffer.compare(root.der, der) === 0));
+  requireChain(leaf, { intermediates: intermediates.map(readCertificate), roots, nowMs: now, clockSkewMs });
   return Object.freeze({
     spiffeId,
     notBefore: new Date(leaf.notBeforeMs),

@@ -93,11 +93,11 @@ export class TestCa {
   /** Signs workload tokens. */
   readonly tokenKey: KeyObject;
   readonly tokenKeyId: string;
-  readonly #clock: Clock;
+  readonly clock: Clock;
 
   private constructor(options: TestCaOptions) {
     const { trustDomain = 'cluster.local', clock = systemClock, keyType = 'P-256', rootTtlMs = 24 * hourMs } = options;
-    this.#clock = clock;
+    this.clock = clock;
     this.trustDomain = TrustDomain.parse(trustDomain);
     this.rootKey = testPrivateKey(keyType);
     const rootName = `${trustDomain} test root`;
@@ -141,7 +141,7 @@ export class TestCa {
 
   /** Wall time on the CA's clock. */
   now(): number {
-    return this.#clock.now();
+    return this.clock.now();
   }
 
   /** A good X.509-SVID. */
@@ -153,7 +153,7 @@ export class TestCa {
   /** A leaf with `changes` in whatever fields the test wants wrong. */
   identity(spiffeId: SpiffeId | string, changes: TestLeafChanges = {}, options: TestSvidOptions = {}): TestIdentity {
     const privateKey = options.privateKey ?? testPrivateKey(options.keyType);
-    const now = this.#clock.now();
+    const now = this.clock.now();
     const leaf = testCertificate({
       subject: 'test leaf',
       issuer: this.issuerName,
@@ -172,7 +172,7 @@ export class TestCa {
 
   /** A workload token; wrong in whatever `claims`, `header` and `signingKey` make wrong. */
   token(options: TestTokenOptions): string {
-    const nowSeconds = Math.floor(this.#clock.now() / 1000);
+    const nowSeconds = Math.floor(this.clock.now() / 1000);
     const { ttlMs = hourMs, audience = defaultWorkloadTokenAudience } = options;
     const expiresAtSeconds = nowSeconds + Math.ceil(ttlMs / 1000);
     const begins = Math.min(nowSeconds, expiresAtSeconds - 60);

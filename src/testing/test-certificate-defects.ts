@@ -79,7 +79,7 @@ export const testCertificateDefects = Object.freeze({
   }),
   ownRoot: defect('SPIFFE_X509_UNTRUSTED', (ca, id) => {
     // The root of another CA of the same trust domain name, sent along as if that made it trusted.
-    const other = TestCa.create({ trustDomain: ca.trustDomain.name });
+    const other = TestCa.create({ trustDomain: ca.trustDomain.name, clock: ca.clock });
     const { certificates, privateKey } = other.identity(id, { issuer: 'own root' });
     const root = testCertificate({
       subject: 'own root',

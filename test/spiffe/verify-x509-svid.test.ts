@@ -1,4 +1,14 @@
+import { sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { DerReader } from '../../src/internal/der/reader.js';
+import {
+  derBitString,
+  derExplicit,
+  derImplicit,
+  derOid,
+  derSequence,
+  derUnsignedInteger,
+} from '../../src/internal/der/writer.js';
 import { TrustBundle, verifyX509Svid } from '../../src/spiffe/index.js';
 import { FakeClock, TestCa, testCertificate, testCertificateDefects, testPrivateKey } from './fakes.js';
 import type { TestCertificateFields, TestKeyType } from './fakes.js';
@@ -44,6 +54,18 @@ describe('a good X.509-SVID', () => {
     expect(codeOf(() => verifyX509Svid({ certificates: [leaf], bundle: ca.bundle, now: Date.now() }))).toBe(
       'SPIFFE_X509_UNTRUSTED',
     );
+  });
+
+  test('with the root sent along, which is not needed and does no harm', () => {
+    const ca = TestCa.create({ intermediate: true });
+    const root = new Uint8Array(ca.bundle.x509Authorities[0]?.raw ?? []);
+    const certificates = [...ca.svid(id).certificates, root];
+    expect(verifyX509Svid({ certificates, bundle: ca.bundle, now: Date.now() }).spiffeId.toString()).toBe(id);
+    expect(
+      codeOf(() =>
+        verifyX509Svid({ certificates: [...certificates, root.subarray(1)], bundle: ca.bundle, now: Date.now() }),
+      ),
+    ).toBe('SPIFFE_X509_MALFORMED');
   });
 
   test('of either root while a bundle holds two', () => {
@@ -108,6 +130,49 @@ describe('a bad certificate is refused with its own code', () => {
         /^SPIFFE_/,
       );
     }
+  });
+});
+
+describe('the shape of the certificate itself, signed by the CA all the same', () => {
+  const ca = TestCa.create();
+
+  /** A good leaf whose signed part and outer algorithm were changed, under a good signature. */
+  function reshaped(change: (fields: Uint8Array[]) => void, outerAlgorithm?: Uint8Array): string | undefined {
+    const [leaf = new Uint8Array()] = ca.svid(id).certificates;
+    const reader = new DerReader(leaf).enter(0x30);
+    const tbsReader = reader.enter(0x30);
+    const algorithm = outerAlgorithm ?? reader.read().encoded;
+    const fields: Uint8Array[] = [];
+    while (!tbsReader.atEnd) fields.push(tbsReader.read().encoded);
+    change(fields);
+    const tbs = derSequence(...fields);
+    const der = derSequence(tbs, algorithm, derBitString(sign('sha256', tbs, ca.rootKey)));
+    return codeOf(() => verifyX509Svid({ certificates: [der], bundle: ca.bundle, now: Date.now() }));
+  }
+
+  test('unchanged it is good, so what follows is refused for the change alone', () => {
+    expect(reshaped(() => undefined)).toBeUndefined();
+  });
+
+  test.each<[string, (fields: Uint8Array[]) => void, Uint8Array?]>([
+    ['version 1', (fields) => void fields.shift()],
+    ['version 2', (fields) => void (fields[0] = derExplicit(0, derUnsignedInteger(Uint8Array.of(1))))],
+    [
+      'a signature algorithm inside that is not the one outside',
+      () => undefined,
+      derSequence(derOid('1.2.840.10045.4.3.3')),
+    ],
+    ['a unique identifier', (fields) => void fields.splice(7, 0, derImplicit(1, Uint8Array.of(0, 1)))],
+    ['something after the extensions', (fields) => void fields.push(derSequence())],
+    ['a negative serial number', (fields) => void (fields[1] = Uint8Array.of(2, 1, 0x80))],
+    ['a serial number of 21 bytes', (fields) => void (fields[1] = derUnsignedInteger(new Uint8Array(21).fill(1)))],
+    ['no validity', (fields) => void fields.splice(4, 1)],
+  ])('%s is malformed', (_what, change, outerAlgorithm) => {
+    expect(reshaped(change, outerAlgorithm)).toBe('SPIFFE_X509_MALFORMED');
+  });
+
+  test('no extensions at all: no identity', () => {
+    expect(reshaped((fields) => void fields.pop())).toBe('SPIFFE_X509_URI_SAN');
   });
 });
 
