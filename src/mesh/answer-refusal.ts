@@ -14,15 +14,11 @@ export async function answerRefusal(
   options: { readonly clock?: Clock | undefined; readonly timeoutMs?: number | undefined } = {},
 ): Promise<void> {
   const clock = options.clock ?? systemClock;
-  const reset = (): void => {
-    if (socket.resetAndDestroy === undefined) socket.destroy();
-    else socket.resetAndDestroy();
-  };
   try {
     const { head } = await detectProtocol(socket, { timeoutMs: options.timeoutMs ?? 2_000, clock });
     const answer = http1Refusal(head, status);
     if (answer === undefined) {
-      reset();
+      reset(socket);
       return;
     }
     socket.end(answer);
@@ -31,6 +27,12 @@ export async function answerRefusal(
     await Promise.race([new Promise((resolve) => socket.once('close', resolve)), sleep(clock, 1_000)]);
     socket.destroy();
   } catch {
-    reset();
+    reset(socket);
   }
+}
+
+/** Cuts a connection off so that it cannot be taken for a complete one: a TCP reset where there is a socket. */
+export function reset(stream: Duplex & { resetAndDestroy?: () => unknown }): void {
+  if (stream.resetAndDestroy === undefined) stream.destroy();
+  else stream.resetAndDestroy();
 }

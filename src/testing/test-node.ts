@@ -6,7 +6,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import type { SpiffeCA, WorkloadTokenIssuer } from '../ca/index.js';
-import { LatestValueCell, formatSocketAddress } from '../core/index.js';
+import { LatestValueCell, formatSocketAddress, systemClock } from '../core/index.js';
 import type { Clock, Logger, SocketAddress } from '../core/index.js';
 import {
   EvidenceStore,
@@ -63,6 +63,13 @@ export class TestNode {
 
   static async start(options: TestNodeOptions): Promise<TestNode> {
     const { ca, clock, logger, name } = options;
+    // Certificates and tokens live by the test's clock. Keepalive and time-outs are about the real network under it: a
+    // jump of an hour must not look like an hour without an answer.
+    const network: Clock = {
+      now: () => clock.now(),
+      monotonicMs: () => systemClock.monotonicMs(),
+      timer: (delayMs, fn, timerOptions) => systemClock.timer(delayMs, fn, timerOptions),
+    };
     const svid = new LatestValueCell(await issueAgentSvid(ca, name));
     const { bundle } = ca;
     const tokens = new TestTokenSource(options.issuer, name, clock);
@@ -81,7 +88,7 @@ export class TestNode {
       views,
       authenticator,
       evidence,
-      clock,
+      clock: network,
       logger,
       observer,
       ownPorts: [],
@@ -95,13 +102,23 @@ export class TestNode {
       authorizePeer: authorizeAgent(),
       onConnect: (request) => inbound.onConnect(request),
       onAnnounce: (announcement) => inbound.onAnnounce(announcement),
-      clock,
+      clock: network,
       logger,
     });
-    const client = Http2MtlsTunnel.client({ svid, bundle, clock, logger });
+    const client = Http2MtlsTunnel.client({ svid, bundle, clock: network, logger });
     const local = new LocalAuthenticator({ svid, bundle, tokens, evidence, clock });
-    const outbound = new OutboundPath({ views, client, tokens, inbound, local, pins, clock, logger, observer });
-    const plaintext = new PlaintextPath({ views, inbound, clock, logger, observer });
+    const outbound = new OutboundPath({
+      views,
+      client,
+      tokens,
+      inbound,
+      local,
+      pins,
+      clock: network,
+      logger,
+      observer,
+    });
+    const plaintext = new PlaintextPath({ views, inbound, clock: network, logger, observer });
     return new TestNode(options, { svid, tokens, store, pins, server, client, inbound, plaintext, outbound });
   }
 

@@ -28,6 +28,7 @@ import type { MeshView } from '../mesh-view.js';
 import { refusalReasons } from '../refusal.js';
 import type { RefusalReason } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
+import { reset } from '../answer-refusal.js';
 import { admit } from './admission.js';
 import type { Admission } from './admission.js';
 import { ConnectionLog } from '../connection-log.js';
@@ -256,15 +257,9 @@ export class InboundPath implements Closable {
     downstream.on('error', () => undefined);
     upstream.on('error', () => undefined);
     const ended = this.#log.opened(connection.facts);
-    const revoke = (): void => {
-      downstream.destroy();
-      upstream.destroy();
-    };
-    connection.signal.addEventListener('abort', revoke, { once: true });
     try {
       await this.#pass(connection, downstream, upstream, dial, signal, ended);
     } finally {
-      connection.signal.removeEventListener('abort', revoke);
       upstream.destroy();
     }
     return { served: true };
@@ -286,7 +281,7 @@ export class InboundPath implements Closable {
         signal,
       }).catch(() => ({ protocol: 'closed' as const }));
       if (protocol === 'closed') {
-        downstream.destroy();
+        reset(downstream);
         ended({
           outcome: revokedReason(connection.signal) === undefined ? 'eof' : 'refused',
           reason: revokedReason(connection.signal),
@@ -316,7 +311,7 @@ export class InboundPath implements Closable {
         return;
       }
       if (!this.#passOpaque(connection, protocol)) {
-        downstream.destroy();
+        reset(downstream);
         ended({ outcome: 'refused', reason: 'http-required' });
         return;
       }

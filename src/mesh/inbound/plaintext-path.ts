@@ -8,7 +8,7 @@ import type { Clock, Logger, Observer, SocketAddress } from '../../core/index.js
 import { ConnectionLog } from '../connection-log.js';
 import type { ConnectionFacts, MeshEvent } from '../events.js';
 import { resourceKey } from '../mesh-index.js';
-import { answerRefusal } from '../answer-refusal.js';
+import { answerRefusal, reset } from '../answer-refusal.js';
 import { refusalReasons } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
 import type { InboundPath, MeshViews } from './inbound-path.js';
@@ -87,9 +87,4 @@ export class PlaintextPath {
     notify(this.#observer, { type: 'plaintext-inbound', mode, verdict: 'denied', connection });
     await answerRefusal(socket, refusalReasons[outcome.reason].status, { clock: this.#clock });
   }
-}
-
-function reset(socket: CapturedConnection['socket']): void {
-  if (socket.resetAndDestroy === undefined) socket.destroy();
-  else socket.resetAndDestroy();
 }
