@@ -22,7 +22,7 @@ import { detectProtocol } from '../../traffic/index.js';
 import type { TunnelRequest, TunnelAnnouncement } from '../../tunnel/index.js';
 import type { AuthenticatedSource } from '../authenticated-source.js';
 import { verifiedSourceAddress } from './source-address.js';
-import { EvidenceStore } from '../evidence.js';
+import type { EvidenceStore } from '../evidence.js';
 import type { ConnectionFacts, MeshEvent } from '../events.js';
 import type { MeshView } from '../mesh-view.js';
 import { refusalReasons } from '../refusal.js';
