@@ -22,15 +22,14 @@ export function withoutDuplicates(objects: readonly ManifestObject[]): UniqueObj
       continue;
     }
     const place = `${first.source.file}:${String(first.source.line)}`;
-    problems.push(
-      problemAt(object, ['metadata', 'name'], {
-        expected: 'every object once',
-        got: `a second one; the first is at ${place}`,
-        fix: 'remove or rename one of the two; until then only the first is used',
-      }),
-    );
+    const problem = problemAt(object, ['metadata', 'name'], {
+      expected: 'every object once',
+      got: `a second one; the first is at ${place}`,
+      fix: 'remove or rename one of the two; until then only one is used',
+    });
+    problems.push(problem);
     if (JSON.stringify(object.manifest['spec']) === JSON.stringify(first.manifest['spec'])) continue;
-    const duplicate = brokenFrom(object, `it is defined a second time, differently from ${place}`);
+    const duplicate = brokenFrom(object, `it is defined a second time, differently from ${place}`, [problem]);
     if (duplicate.mayBePolicy) broken.push(duplicate);
   }
   return { objects: [...byKey.values()], broken, problems };

@@ -9,3 +9,5 @@ export type { ParseManifestsOptions, ParsedManifests } from './parse-manifests.j
 export type { PolicyDefect, ValidatePolicy } from './policies.js';
 export { toMeshState } from './to-mesh-state.js';
 export type { MappedState, MappingOptions, ToMeshStateOptions } from './to-mesh-state.js';
+export { ManifestDirectory } from './manifest-directory.js';
+export type { ManifestDirectoryOptions } from './manifest-directory.js';

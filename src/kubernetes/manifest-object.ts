@@ -38,6 +38,8 @@ export interface BrokenManifest {
   /** Whether the text names a policy kind anywhere. */
   readonly mayBePolicy: boolean;
   readonly reason: string;
+  /** What was reported about it. */
+  readonly problems: readonly ManifestProblem[];
 }
 
 /** `Kind namespace/name`: one object, whatever file it is in. */
@@ -75,7 +77,12 @@ export function problemAt(
 }
 
 /** `object` as one that cannot be used, for a reason found after it was read. */
-export function brokenFrom(object: ManifestObject, reason: string): BrokenManifest {
+export function brokenFrom(
+  object: ManifestObject,
+  reason: string,
+  problems: readonly ManifestProblem[],
+): BrokenManifest {
   const { kind, namespace, name, manifest, source } = object;
-  return { kind, namespace, name, manifest, source, parsed: true, mayBePolicy: policyKinds.includes(kind), reason };
+  const mayBePolicy = policyKinds.includes(kind);
+  return { kind, namespace, name, manifest, source, parsed: true, mayBePolicy, reason, problems };
 }

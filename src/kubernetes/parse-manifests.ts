@@ -164,9 +164,20 @@ class ManifestReader {
   ): void {
     const { kind, namespace, name } = identity(what.value);
     const object = kind === undefined || name === undefined ? what.where : `${kind} ${namespace ?? '?'}/${name}`;
-    for (const defect of defects) {
-      this.problems.push({ severity: 'error', file: this.#file, object, keptLastGood: false, ...defect });
-    }
+    const problems = defects.map(({ line, field, expected, got, fix }) =>
+      Object.freeze({
+        severity: 'error' as const,
+        file: this.#file,
+        line,
+        object,
+        field,
+        expected,
+        got,
+        fix,
+        keptLastGood: false,
+      }),
+    );
+    this.problems.push(...problems);
     const [first] = defects;
     this.broken.push({
       kind,
@@ -177,6 +188,7 @@ class ManifestReader {
       parsed: what.parsed,
       mayBePolicy: what.mayBePolicy,
       reason: first === undefined ? 'malformed' : `${first.field} expected ${first.expected}, got ${first.got}`.trim(),
+      problems,
     });
   }
 }

@@ -49,12 +49,13 @@ export function checkPolicies(objects: readonly ManifestObject[], validate: Vali
       continue;
     }
     const defects = isPolicy(object) ? validate(object.manifest) : [];
-    for (const { severity, path, expected, got, fix } of defects) {
-      problems.push(problemAt(object, parseFieldPath(path), { severity, expected, got, fix }));
-    }
-    const [first] = defects.filter((defect) => defect.severity === 'error');
+    const found = defects.map(({ severity, path, expected, got, fix }) =>
+      problemAt(object, parseFieldPath(path), { severity, expected, got, fix }),
+    );
+    problems.push(...found);
+    const first = defects.find((defect) => defect.severity === 'error');
     if (first === undefined) usable.push(object);
-    else broken.push(brokenFrom(object, `${first.path}: expected ${first.expected}, got ${first.got}`));
+    else broken.push(brokenFrom(object, `${first.path}: expected ${first.expected}, got ${first.got}`, found));
   }
   return { usable, broken, problems };
 }

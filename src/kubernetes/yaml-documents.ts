@@ -1,6 +1,6 @@
 /** YAML and JSON text -> plain values, with the line of every field. Nothing in the text can make this throw or blow up. */
-import { LineCounter, isAlias, isNode, isPair, parseAllDocuments, visit } from 'yaml';
-import type { Document, ParsedNode } from 'yaml';
+import { Composer, Lexer, LineCounter, Parser, isAlias, isNode, isPair, visit } from 'yaml';
+import type { CST, Document, ParsedNode } from 'yaml';
 import { describeError } from '../core/index.js';
 import type { FieldPath } from './manifest-problem.js';
 
@@ -36,30 +36,40 @@ interface Parsed {
 export function readYamlDocuments(text: string, limits: YamlLimits): readonly YamlDocument[] {
   let parsed: Parsed;
   try {
-    parsed = parse(text);
+    parsed = parse(text, limits.maxDepth);
   } catch (error) {
-    // A RangeError is the parser's recursion running out of stack: nesting without bound.
-    const message = error instanceof RangeError ? tooDeepMessage(limits.maxDepth) : describeError(error);
-    return [broken(text, 1, message)];
+    return [broken(text, error instanceof TooDeep ? error.line : 1, describeError(error))];
   }
   // The tree is large; it is parsed again in the rare case that a line is asked for after it was collected.
   const tree = new WeakRef(parsed);
-  const reopen = (): Parsed => tree.deref() ?? parse(text);
+  const reopen = (): Parsed => tree.deref() ?? parse(text, limits.maxDepth);
   return parsed.documents.map((document, index) => toDocument(document, index, parsed.lines, text, limits, reopen));
 }
 
-function parse(text: string): Parsed {
+/** As `parseAllDocuments` of the library, with nesting bounded: its composer recurses, and V8 does not survive every overflow. */
+function parse(text: string, maxDepth: number): Parsed {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, {
-    lineCounter: lines,
-    uniqueKeys: true,
-    merge: true,
-    prettyErrors: false,
-    logLevel: 'silent',
-    stringKeys: true,
-  });
-  // An empty stream is an array with an extra property.
-  return { documents: [...(parsed as readonly AnyDocument[])], lines };
+  const parser = new Parser(lines.addNewLine);
+  const composer = new Composer({ uniqueKeys: true, merge: true, stringKeys: true, logLevel: 'silent' });
+  function* tokens(): Generator<CST.Token> {
+    lines.addNewLine(0);
+    for (const lexeme of new Lexer().lex(text)) {
+      yield* parser.next(lexeme);
+      // The document itself and a scalar in the making are on the stack too.
+      if (parser.stack.length > maxDepth + 2) throw new TooDeep(lineAt(lines, parser.offset), maxDepth);
+    }
+    yield* parser.end();
+  }
+  return { documents: [...composer.compose(tokens())] as readonly AnyDocument[], lines };
+}
+
+class TooDeep extends Error {
+  readonly line: number;
+
+  constructor(line: number, maxDepth: number) {
+    super(tooDeepMessage(maxDepth));
+    this.line = line;
+  }
 }
 
 function toDocument(
@@ -82,8 +92,9 @@ function toDocument(
       errors.push({ line, message: `${String(aliases)} aliases, more than ${String(limits.maxAliases)}` });
     } else {
       const read = document.toJS({ maxAliasCount: limits.maxAliases }) as unknown;
-      if (isDeeperThan(read, limits.maxDepth)) errors.push({ line, message: tooDeepMessage(limits.maxDepth) });
-      else value = read;
+      const defect = treeDefect(read, limits.maxDepth);
+      if (defect === undefined) value = read;
+      else errors.push({ line, message: defect });
     }
   } catch (error) {
     errors.push({ line, message: describeError(error) });
@@ -135,12 +146,13 @@ function lineAt(lines: LineCounter, offset: number): number {
 }
 
 /** Walks with an explicit stack, so that no input overflows the call stack. Aliases may be shared, never cyclic. */
-function isDeeperThan(value: unknown, maxDepth: number): boolean {
+function treeDefect(value: unknown, maxDepth: number): string | undefined {
   const pending: { readonly value: unknown; readonly depth: number }[] = [{ value, depth: 0 }];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (typeof next.value === 'number' && !Number.isFinite(next.value)) return `the number ${String(next.value)}`;
     if (typeof next.value !== 'object' || next.value === null) continue;
-    if (next.depth >= maxDepth) return true;
+    if (next.depth >= maxDepth) return tooDeepMessage(maxDepth);
     for (const child of Object.values(next.value)) pending.push({ value: child as unknown, depth: next.depth + 1 });
   }
-  return false;
+  return undefined;
 }

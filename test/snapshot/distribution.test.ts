@@ -321,7 +321,7 @@ describe('cache on disk', () => {
     publisher.publish('node-a', { n: 2 });
     await controller({ port: first.port, publisher });
     await eventually(() => expect(store.current?.source.n).toBe(2));
-    await eventually(async () => expect((await cache.read())?.value).toEqual({ n: 2 }));
+    await vi.waitFor(async () => expect((await cache.read())?.value).toEqual({ n: 2 }));
   });
 
   it('starts empty from a cached snapshot that is refused now', async () => {
