@@ -1,7 +1,13 @@
+import { readFileSync, readdirSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
-/** Tests that make namespaces and rules, or a whole mesh: one file at a time, after the others. */
-const systemTests = ['test/**/*.netns.test.ts', 'test/netns/**/*.test.ts', 'test/e2e/**/*.test.ts'];
+/** Tests that make namespaces and kernel rules, or a whole mesh: one file at a time, after the others. */
+const systemTests = [
+  'test/e2e/**/*.test.ts',
+  ...readdirSync('test', { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.test.ts') && /\bnetns: true\b/.test(readFileSync(`test/${path}`, 'utf8')))
+    .map((path) => `test/${path}`),
+];
 
 /** Tests of the built package: they pack, install and compile, and need no quiet machine. */
 const packageTests = ['test/package/**/*.test.ts', 'test/docs/**/*.test.ts'];

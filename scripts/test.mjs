@@ -15,10 +15,18 @@ const longestRunMs = 40 * 60_000;
 
 const count = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
+const skipReasons = new Map();
 
 function fail(reason) {
   count.failed += 1;
   failures.push(reason);
+}
+
+/** The reason is in the title: `… [skipped: needs root]` (test/support/requirements.ts). */
+function skip(title) {
+  const reason = /\[skipped: ([^\]]*)\]/.exec(title)?.[1] ?? 'without a reason';
+  skipReasons.set(reason, (skipReasons.get(reason) ?? 0) + 1);
+  count.skipped += 1;
 }
 
 const checks = [
@@ -60,7 +68,7 @@ function countFile(file) {
     if (test.status === 'passed') count.passed += 1;
     else if (test.status === 'failed') fail(`${name}: ${test.fullName}`);
     else if (requireAll) fail(`${name}: skipped: ${test.fullName}`);
-    else count.skipped += 1;
+    else skip(test.fullName);
   }
   const explained = file.assertionResults.some((test) => test.status === 'failed');
   if (file.status === 'failed' && !explained)
@@ -96,6 +104,7 @@ try {
   fail(error.message.split('\n')[0]);
 }
 
+for (const [reason, number] of skipReasons) say(`skipped: ${number} tests: ${reason}`);
 for (const failure of failures) say(`failed: ${failure}`);
 const summary = [`${count.passed} passed`, `${count.failed} failed`];
 if (count.skipped > 0) summary.push(`${count.skipped} skipped`);
