@@ -149,6 +149,15 @@ describe('a bad workload token is refused with its own code', () => {
     },
   );
 
+  test('the same signature in another text: the unused bits of its last character set', async () => {
+    const token = ca.token(good);
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const other = `${token.slice(0, -1)}${alphabet[alphabet.indexOf(token.slice(-1)) + 1] ?? ''}`;
+    const bytesOf = (text: string) => Buffer.from(text.split('.')[2] ?? '', 'base64url');
+    expect(bytesOf(other)).toEqual(bytesOf(token));
+    expect(await codeOfAsync(() => verify(other))).toBe('SPIFFE_TOKEN_MALFORMED');
+  });
+
   test('what is no text', async () => {
     for (const value of [undefined, null, 1, {}, ['a.b.c']]) {
       expect(await codeOfAsync(() => verify(value as never))).toBe('SPIFFE_TOKEN_MALFORMED');
