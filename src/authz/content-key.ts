@@ -12,8 +12,8 @@ export function isDeepFrozen(value: unknown, depth = 0): boolean {
   if (typeof value !== 'object' || value === null) return true;
   if (deepFrozen.has(value)) return true;
   if (!Object.isFrozen(value)) return false;
-  for (const item of Object.values(value)) if (!isDeepFrozen(item, depth + 1)) return false;
-  deepFrozen.add(value);
+  for (const name in value) if (!isDeepFrozen((value as Record<string, unknown>)[name], depth + 1)) return false;
+  if (depth === 0) deepFrozen.add(value);
   return true;
 }
 

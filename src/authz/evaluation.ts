@@ -4,6 +4,7 @@ import type { PreparedDecision } from './decision.js';
 import type { Facts } from './facts.js';
 import type { PolicyGroup } from './policy-group.js';
 import type { Applicable } from './policy-set.js';
+import { defaultDenial, opaqueNote } from './policy-group.js';
 import { RuleSearch } from './rule-index.js';
 import { no } from './tri.js';
 
@@ -127,22 +128,28 @@ export class Evaluation {
   #denyByDefault(withShadow: boolean): PreparedDecision {
     const { groups, uncertain } = this.#applicable;
     const facts = this.#facts;
-    const names = [...groups, ...uncertain].flatMap((group) => [
-      ...group.allowPolicies.slice(0, 4),
-      ...(withShadow ? group.shadowAllowPolicies : []),
-    ]);
-    const count = [...groups, ...uncertain].reduce((sum, group) => sum + group.allowPolicies.length, 0);
-    const list =
-      names.length > 3
-        ? `${names.slice(0, 3).join(', ')} and ${String(Math.max(count, names.length) - 3)} more`
-        : names.join(', ');
+    if (!withShadow && facts.pathDefect === undefined && uncertain.length === 0) {
+      // Nearly always the policies stand in one group, whose answer is always the same.
+      let only: PolicyGroup | undefined;
+      let count = 0;
+      for (const group of groups) {
+        if (group.allowPolicies.length === 0) continue;
+        only = group;
+        count += 1;
+      }
+      if (count === 1 && only !== undefined) {
+        const opaque = facts.http === undefined && only.allowUsesHttp;
+        return opaque ? only.opaqueDenial : only.defaultDenial;
+      }
+    }
+    const all = [...groups, ...uncertain];
+    const names = all.flatMap((group) => [...group.allowPolicies, ...(withShadow ? group.shadowAllowPolicies : [])]);
     const notes: string[] = [];
     if (facts.pathDefect !== undefined) notes.push(`the path is ambiguous: ${facts.pathDefect}`);
-    if (facts.http === undefined && [...groups, ...uncertain].some((group) => group.allowUsesHttp))
-      notes.push('rules about HTTP never match an opaque stream');
+    if (facts.http === undefined && all.some((group) => group.allowUsesHttp)) notes.push(opaqueNote);
     if (uncertain.length > 0)
       notes.push("the pod's labels are not given, so policies with a selector count as applying");
-    return prepareDecision('deny', [`no rule matched of the ALLOW policies that apply (${list})`, ...notes].join('; '));
+    return defaultDenial(names, notes);
   }
 }
 

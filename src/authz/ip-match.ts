@@ -9,6 +9,8 @@ export interface IpWords {
 
 /** Undefined for what is not an address. IPv4-mapped IPv6 is IPv4. */
 export function parseIpWords(text: string): IpWords | undefined {
+  const v4 = parseIpv4(text);
+  if (v4 !== undefined) return { isV4: true, words: [0, 0, 0, v4] };
   const canonical = tryParseIp(text);
   if (canonical === undefined) return undefined;
   const bytes = ipBytes(canonical);
@@ -17,6 +19,29 @@ export function parseIpWords(text: string): IpWords | undefined {
     0;
   if (bytes.length === 4) return { isV4: true, words: [0, 0, 0, word(0)] };
   return { isV4: false, words: [word(0), word(4), word(8), word(12)] };
+}
+
+/** Dotted decimal without leading zeros; undefined for anything else. */
+function parseIpv4(text: string): number | undefined {
+  if (text.length > 15) return undefined;
+  let value = 0;
+  let octet = -1;
+  let dots = 0;
+  for (let index = 0; index <= text.length; index += 1) {
+    const code = index === text.length ? 46 : text.charCodeAt(index);
+    if (code === 46) {
+      if (octet < 0) return undefined;
+      value = value * 256 + octet;
+      dots += 1;
+      octet = -1;
+    } else {
+      const digit = code - 48;
+      if (digit < 0 || digit > 9 || octet === 0) return undefined;
+      octet = octet < 0 ? digit : octet * 10 + digit;
+      if (octet > 255) return undefined;
+    }
+  }
+  return dots === 4 ? value : undefined;
 }
 
 interface Block {

@@ -5,6 +5,8 @@
  */
 import { comparePolicies } from './compiled-policy.js';
 import type { CompiledPolicy } from './compiled-policy.js';
+import { prepareDecision } from './decision.js';
+import type { PreparedDecision } from './decision.js';
 import { RuleIndex } from './rule-index.js';
 
 /** Below this many policies, or above this share of changes, everything is indexed anew. */
@@ -36,6 +38,9 @@ export class PolicyGroup {
   /** Dry-run ALLOW and DENY policies. */
   readonly shadow: Segment | undefined;
 
+  #defaultDenial: PreparedDecision | undefined;
+  #opaqueDenial: PreparedDecision | undefined;
+
   private constructor(
     policies: readonly CompiledPolicy[],
     segments: readonly Segment[],
@@ -52,6 +57,18 @@ export class PolicyGroup {
     this.allowUsesHttp = allow.some((policy) => isEnforced(policy) && policy.rules.some((rule) => rule.usesHttp));
     this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
     this.audit = policies.filter((policy) => policy.head.action === 'AUDIT' && !policy.head.dryRun);
+  }
+
+  /** The denial of what none of its ALLOW rules matched. */
+  get defaultDenial(): PreparedDecision {
+    this.#defaultDenial ??= defaultDenial(this.allowPolicies, []);
+    return this.#defaultDenial;
+  }
+
+  /** The same for an opaque stream, when some of the rules are about HTTP. */
+  get opaqueDenial(): PreparedDecision {
+    this.#opaqueDenial ??= defaultDenial(this.allowPolicies, [opaqueNote]);
+    return this.#opaqueDenial;
   }
 
   /** A generator, so that the caller can pause. */
@@ -77,6 +94,16 @@ export class PolicyGroup {
     const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced)];
     return new PolicyGroup(policies, segments, undefined, shadow);
   }
+}
+
+export const opaqueNote = 'rules about HTTP never match an opaque stream';
+
+export function defaultDenial(policies: readonly string[], notes: readonly string[]): PreparedDecision {
+  const list =
+    policies.length > 3
+      ? `${policies.slice(0, 3).join(', ')} and ${String(policies.length - 3)} more`
+      : policies.join(', ');
+  return prepareDecision('deny', [`no rule matched of the ALLOW policies that apply (${list})`, ...notes].join('; '));
 }
 
 function isEnforced(policy: CompiledPolicy): boolean {

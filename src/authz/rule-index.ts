@@ -146,13 +146,8 @@ function visitKey(
   for (const child of children.values()) visit(child, search, pathMode);
 }
 
-interface Split {
-  readonly dimension: Dimension;
-  readonly buckets: Map<Key, CompiledRule[]>;
-  readonly rest: CompiledRule[];
-  /** Expected number of rules left to look at. */
-  readonly cost: number;
-}
+/** Rules looked at to choose the attribute to split by. */
+const sampleSize = 512;
 
 function* buildNode(
   rules: readonly CompiledRule[],
@@ -161,42 +156,17 @@ function* buildNode(
   copies: number,
 ): Generator<void, Node> {
   if (rules.length <= leafSize) return { rules, branch: undefined };
-  let best: Split | undefined;
-  for (const dimension of candidates) {
-    const split = yield* splitBy(rules, dimension, pathMode, copies);
-    if (best === undefined || split.cost < best.cost) best = split;
-  }
-  if (best === undefined || best.cost > rules.length * 0.9) return { rules, branch: undefined };
-  const { dimension, buckets, rest } = best;
-  const others = candidates.filter((candidate) => candidate !== dimension);
-  const children = new Map<Key, Node>();
-  let entries = 0;
-  for (const bucket of buckets.values()) entries += bucket.length;
-  const copiesBelow = copies * Math.max(1, entries / Math.max(1, rules.length - rest.length));
-  for (const [key, bucket] of buckets) children.set(key, yield* buildNode(bucket, others, pathMode, copiesBelow));
-  return {
-    rules: undefined,
-    branch: dimension,
-    children,
-    rest: rest.length === 0 ? undefined : yield* buildNode(rest, others, pathMode, copies),
-  };
-}
-
-function* splitBy(
-  rules: readonly CompiledRule[],
-  dimension: Dimension,
-  pathMode: PathNormalization,
-  copies: number,
-): Generator<void, Split> {
+  const dimension = chooseDimension(rules, candidates, pathMode, copies);
+  if (dimension === undefined) return { rules, branch: undefined };
   const buckets = new Map<Key, CompiledRule[]>();
   const rest: CompiledRule[] = [];
   let entries = 0;
   let count = 0;
   for (const rule of rules) {
     count += 1;
-    if (count % 512 === 0) yield;
-    const keys = keysOf(rule, dimension, pathMode);
-    if (keys === undefined || (copies > 1 && keys.length * copies > maxCopies)) {
+    if (count % 1024 === 0) yield;
+    const keys = splitKeys(rule, dimension, pathMode, copies);
+    if (keys === undefined) {
       rest.push(rule);
       continue;
     }
@@ -207,11 +177,68 @@ function* splitBy(
       entries += 1;
     }
   }
-  let weighted = 0;
-  for (const bucket of buckets.values()) weighted += bucket.length * bucket.length;
-  const average = entries === 0 ? 0 : weighted / entries;
-  // With a single key most requests miss it altogether, so half of its bucket is the fair guess.
-  return { dimension, buckets, rest, cost: rest.length + average / 2 };
+  const others = candidates.filter((candidate) => candidate !== dimension);
+  const copiesBelow = copies * Math.max(1, entries / Math.max(1, rules.length - rest.length));
+  const children = new Map<Key, Node>();
+  for (const [key, bucket] of buckets) {
+    children.set(key, yield* buildNode(bucket, others, pathMode, copiesBelow));
+    if (children.size % 256 === 0) yield;
+  }
+  return {
+    rules: undefined,
+    branch: dimension,
+    children,
+    rest: rest.length === 0 ? undefined : yield* buildNode(rest, others, pathMode, copies),
+  };
+}
+
+/** The attribute that leaves the fewest rules to look at, judged by a sample; undefined when none helps. */
+function chooseDimension(
+  rules: readonly CompiledRule[],
+  candidates: readonly Dimension[],
+  pathMode: PathNormalization,
+  copies: number,
+): Dimension | undefined {
+  const step = Math.max(1, Math.floor(rules.length / sampleSize));
+  let best: Dimension | undefined;
+  let bestCost = 0.9;
+  for (const dimension of candidates) {
+    const buckets = new Map<Key, number>();
+    let sampled = 0;
+    let rest = 0;
+    let entries = 0;
+    for (let index = 0; index < rules.length; index += step) {
+      const rule = rules[index];
+      if (rule === undefined) continue;
+      sampled += 1;
+      const keys = splitKeys(rule, dimension, pathMode, copies);
+      if (keys === undefined) {
+        rest += 1;
+        continue;
+      }
+      entries += keys.length;
+      for (const key of keys) buckets.set(key, (buckets.get(key) ?? 0) + 1);
+    }
+    let weighted = 0;
+    for (const size of buckets.values()) weighted += size * size;
+    // With a single key most requests miss it altogether, so half of a bucket is the fair guess.
+    const cost = (rest + (entries === 0 ? 0 : weighted / entries) / 2) / sampled;
+    if (cost < bestCost) {
+      best = dimension;
+      bestCost = cost;
+    }
+  }
+  return best;
+}
+
+function splitKeys(
+  rule: CompiledRule,
+  dimension: Dimension,
+  pathMode: PathNormalization,
+  copies: number,
+): readonly Key[] | undefined {
+  const keys = keysOf(rule, dimension, pathMode);
+  return keys === undefined || (copies > 1 && keys.length * copies > maxCopies) ? undefined : keys;
 }
 
 function keysOf(rule: CompiledRule, dimension: Dimension, pathMode: PathNormalization): readonly Key[] | undefined {

@@ -22,31 +22,75 @@ export interface FieldSpec {
   /** Whether numbers are taken for their decimal text. */
   readonly numeric?: boolean;
   readonly maxValues?: number;
-  /** Without a not-form. */
-  readonly plainOnly?: boolean;
 }
 
 export function notForm(name: string): string {
   return `not${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
 }
 
-/** The names of all fields, not-forms included, in the order in which messages list them. */
-export function fieldNames(specs: readonly FieldSpec[]): readonly string[] {
-  return specs.flatMap((spec) => (spec.plainOnly === true ? [spec.name] : [spec.name, notForm(spec.name)]));
+/** The fields of a source or operation, with their not-forms, prepared once for many policies. */
+export class FieldList {
+  /** The names of all fields, not-forms included, in the order in which messages list them. */
+  readonly names: readonly string[];
+  readonly #fields: ReadonlyMap<string, { readonly spec: FieldSpec; readonly negated: boolean }>;
+  /** Terms read before without a problem: policies repeat each other, and terms have no state. */
+  readonly #terms = new Map<string, Term>();
+
+  constructor(specs: readonly FieldSpec[], others: readonly string[] = []) {
+    const fields = new Map<string, { readonly spec: FieldSpec; readonly negated: boolean }>();
+    for (const spec of specs) {
+      fields.set(spec.name, { spec, negated: false });
+      fields.set(notForm(spec.name), { spec, negated: true });
+    }
+    this.#fields = fields;
+    this.names = [...fields.keys(), ...others];
+  }
+
+  /** Reads the fields of one source or operation into terms that must all hold; `checkKeys` reports what is none. */
+  read(entry: Fields, path: string, report: ManifestReport): Term[] {
+    checkKeys(entry, this.names, path, report);
+    const terms: Term[] = [];
+    for (const field in entry) {
+      const known = this.#fields.get(field);
+      if (known === undefined || entry[field] === undefined) continue;
+      const key = termKey(field, entry[field]);
+      const term =
+        (key === undefined ? undefined : this.#terms.get(key)) ??
+        this.#readTerm(field, entry[field], known, `${path}.${field}`, key, report);
+      if (term !== undefined) terms.push(term);
+    }
+    return terms;
+  }
+
+  #readTerm(
+    field: string,
+    value: unknown,
+    { spec, negated }: { readonly spec: FieldSpec; readonly negated: boolean },
+    path: string,
+    key: string | undefined,
+    report: ManifestReport,
+  ): Term | undefined {
+    const before = report.problems.length;
+    const values = readValues(value, path, spec, report);
+    if (values === undefined || values.length === 0) return undefined;
+    const term = spec.term(field, Object.freeze([...values]), negated);
+    if (key !== undefined && report.problems.length === before && this.#terms.size < maxInterned)
+      this.#terms.set(key, term);
+    return term;
+  }
 }
 
-/** Reads the fields of one source or operation into terms that must all hold. */
-export function readFields(entry: Fields, specs: readonly FieldSpec[], path: string, report: ManifestReport): Term[] {
-  const terms: Term[] = [];
-  for (const spec of specs) {
-    for (const negated of spec.plainOnly === true ? [false] : [false, true]) {
-      const field = negated ? notForm(spec.name) : spec.name;
-      if (entry[field] === undefined) continue;
-      const values = readValues(entry[field], `${path}.${field}`, spec, report);
-      if (values !== undefined && values.length > 0) terms.push(spec.term(field, values, negated));
-    }
+const maxInterned = 20_000;
+
+/** Tells lists of text apart; undefined for anything else. */
+function termKey(field: string, value: unknown): string | undefined {
+  if (!Array.isArray(value) || value.length > 32) return undefined;
+  let key = field;
+  for (const item of value as readonly unknown[]) {
+    if (typeof item !== 'string') return undefined;
+    key += `\0${item}`;
   }
-  return terms;
+  return key;
 }
 
 function readValues(

@@ -9,7 +9,7 @@ import { HostsTerm, MethodsTerm, PathStringsTerm } from '../terms/http.js';
 import { NamespacePatternsTerm, PrincipalsTerm, ServiceAccountsTerm, TrustDomainsTerm } from '../terms/identity.js';
 import { RequestPrincipalsTerm } from '../terms/jwt.js';
 import { IpBlocksTerm, PortsTerm } from '../terms/network.js';
-import { fieldNames, readAlternatives, readFields } from './fields.js';
+import { FieldList, readAlternatives } from './fields.js';
 import type { FieldSpec } from './fields.js';
 import { readSelector } from './selector.js';
 import { trustDomainAliases } from './trust-domain-aliases.js';
@@ -234,8 +234,7 @@ function readRules(
     );
   }
   const expand = trustDomainAliases(options);
-  const sources = sourceFields(namespace, expand);
-  const operations = operationFields(options);
+  const { sources, operations } = fieldLists(namespace, options, expand);
   return list.map((rule, index) => {
     const at = `spec.rules[${String(index)}]`;
     if (!isFields(rule)) {
@@ -252,13 +251,11 @@ function readRules(
     if (action === 'CUSTOM') checkCustom(rule, at, report);
     return {
       from: readAlternatives(rule.from, `${at}.from`, report, 'source', (entry, path) => {
-        checkKeys(entry, fieldNames(sources), path, report);
         checkAccountsAlone(entry, path, report);
-        return readFields(entry, sources, path, report);
+        return sources.read(entry, path, report);
       }),
       to: readAlternatives(rule.to, `${at}.to`, report, 'operation', (entry, path) => {
-        checkKeys(entry, fieldNames(operations), path, report);
-        return readFields(entry, operations, path, report);
+        return operations.read(entry, path, report);
       }),
       when: readWhen(rule.when, `${at}.when`, report, { namespace, expand }),
     };
@@ -300,6 +297,30 @@ function checkCustom(rule: Fields, path: string, report: ManifestReport): void {
       report.error('custom-unsupported', `${path}.when[${String(index)}].key`, expected, key, fix);
     });
   }
+}
+
+/** Prepared once for each namespace and set of options. */
+const lists = new WeakMap<
+  ResolvedOptions,
+  { readonly sources: Map<string, FieldList>; readonly operations: FieldList }
+>();
+
+function fieldLists(
+  namespace: string,
+  options: ResolvedOptions,
+  expand: (pattern: string) => readonly string[],
+): { readonly sources: FieldList; readonly operations: FieldList } {
+  let known = lists.get(options);
+  if (known === undefined) {
+    known = { sources: new Map(), operations: new FieldList(operationFields(options)) };
+    lists.set(options, known);
+  }
+  let sources = known.sources.get(namespace);
+  if (sources === undefined) {
+    sources = new FieldList(sourceFields(namespace, expand));
+    known.sources.set(namespace, sources);
+  }
+  return { sources, operations: known.operations };
 }
 
 function sourceFields(namespace: string, expand: (pattern: string) => readonly string[]): readonly FieldSpec[] {

@@ -10,7 +10,7 @@ import { NamespacesTerm, ServiceAccountsTerm, SpiffeIdsTerm } from '../terms/ide
 import type { NameTrust } from '../terms/identity.js';
 import { IpBlocksTerm, PortsTerm } from '../terms/network.js';
 import type { Term } from '../terms/term.js';
-import { fieldNames, readAlternatives, readFields } from './fields.js';
+import { FieldList, readAlternatives } from './fields.js';
 import type { FieldSpec } from './fields.js';
 import { trustDomainAliases } from './trust-domain-aliases.js';
 import {
@@ -32,8 +32,8 @@ interface Context {
   readonly identity: ManifestIdentity;
   readonly options: ResolvedOptions;
   readonly report: ManifestReport;
-  readonly sources: readonly FieldSpec[];
-  readonly operations: readonly FieldSpec[];
+  readonly sources: FieldList;
+  readonly operations: FieldList;
 }
 
 /** Compiles one policy; reports problems and returns undefined when there are any. */
@@ -54,13 +54,8 @@ export function compileMeshAuthorization(
     );
     return undefined;
   }
-  const context: Context = {
-    identity,
-    options,
-    report,
-    sources: sourceFields(identity, options),
-    operations: operationFields(options),
-  };
+  const { sources, operations } = fieldLists(identity.namespace, options);
+  const context: Context = { identity, options, report, sources, operations };
   const service = readTarget(context);
   const body = readBody(context);
   if (body === undefined) return undefined;
@@ -81,7 +76,30 @@ export function compileMeshAuthorization(
   );
 }
 
-function sourceFields(identity: ManifestIdentity, options: ResolvedOptions): readonly FieldSpec[] {
+/** Prepared once for each namespace and set of options. */
+const lists = new WeakMap<
+  ResolvedOptions,
+  { readonly sources: Map<string, FieldList>; readonly operations: FieldList }
+>();
+
+function fieldLists(
+  namespace: string,
+  options: ResolvedOptions,
+): { readonly sources: FieldList; readonly operations: FieldList } {
+  let known = lists.get(options);
+  if (known === undefined) {
+    known = { sources: new Map(), operations: new FieldList(operationFields(options), ['headers']) };
+    lists.set(options, known);
+  }
+  let sources = known.sources.get(namespace);
+  if (sources === undefined) {
+    sources = new FieldList(sourceFields(namespace, options));
+    known.sources.set(namespace, sources);
+  }
+  return { sources, operations: known.operations };
+}
+
+function sourceFields(namespace: string, options: ResolvedOptions): readonly FieldSpec[] {
   const trust: NameTrust = {
     domains:
       options.trustDomain === undefined ? undefined : new Set([options.trustDomain, ...options.trustDomainAliases]),
@@ -96,7 +114,7 @@ function sourceFields(identity: ManifestIdentity, options: ResolvedOptions): rea
     {
       name: 'serviceAccounts',
       check: serviceAccountCheck,
-      term: (field, values, negated) => new ServiceAccountsTerm(field, values, negated, trust, identity.namespace),
+      term: (field, values, negated) => new ServiceAccountsTerm(field, values, negated, trust, namespace),
     },
     {
       name: 'spiffeIds',
@@ -258,14 +276,12 @@ function readRules(
     }
     checkKeys(rule, ['from', 'to', 'when'], at, report);
     return {
-      from: readAlternatives(rule.from, `${at}.from`, report, undefined, (entry, entryPath) => {
-        checkKeys(entry, fieldNames(sources), entryPath, report);
-        return readFields(entry, sources, entryPath, report);
-      }),
+      from: readAlternatives(rule.from, `${at}.from`, report, undefined, (entry, entryPath) =>
+        sources.read(entry, entryPath, report),
+      ),
       to: readAlternatives(rule.to, `${at}.to`, report, undefined, (entry, entryPath) => {
-        checkKeys(entry, [...fieldNames(operations), 'headers'], entryPath, report);
         return [
-          ...readFields(entry, operations, entryPath, report),
+          ...operations.read(entry, entryPath, report),
           ...readHeaders(entry.headers, `${entryPath}.headers`, report),
         ];
       }),

@@ -19,6 +19,7 @@ export class PrincipalsTerm extends Term {
   readonly #matcher: StringMatcher;
   readonly #patterns: readonly string[];
   readonly #expand: (pattern: string) => readonly string[];
+  readonly #keys = new Map<Dimension, readonly Key[] | undefined>();
 
   constructor(
     field: string,
@@ -42,19 +43,28 @@ export class PrincipalsTerm extends Term {
 
   override keys(dimension: Dimension): readonly Key[] | undefined {
     if (dimension !== 'account' && dimension !== 'namespace') return undefined;
-    return allKeys(this.#patterns, (pattern) => {
-      // Only a whole first part of a pattern says which namespace or account it needs.
-      const segments = StringMatcher.literalPrefix(pattern).split('/');
-      const complete = pattern.endsWith('*') && !pattern.startsWith('*') ? segments.slice(0, -1) : segments;
-      if (complete[1] !== 'ns' || complete[2] === undefined) return undefined;
-      if (dimension === 'namespace') return complete[2];
-      return complete[3] === 'sa' && complete[4] !== undefined ? `${complete[2]}/${complete[4]}` : undefined;
-    });
+    // Asked again for each rule that shares this term.
+    if (!this.#keys.has(dimension))
+      this.#keys.set(
+        dimension,
+        allKeys(this.#patterns, (pattern) => principalKey(pattern, dimension)),
+      );
+    return this.#keys.get(dimension);
   }
 
   protected override single(value: string): Term {
     return new PrincipalsTerm(this.field, [value], false, this.#expand);
   }
+}
+
+/** The namespace or account that a pattern needs; undefined when it says none. */
+function principalKey(pattern: string, dimension: 'account' | 'namespace'): Key | undefined {
+  const segments = StringMatcher.literalPrefix(pattern).split('/');
+  // Only a whole segment counts: the last one of a prefix may go on.
+  const complete = pattern.endsWith('*') && !pattern.startsWith('*') ? segments.slice(0, -1) : segments;
+  if (complete[1] !== 'ns' || complete[2] === undefined) return undefined;
+  if (dimension === 'namespace') return complete[2];
+  return complete[3] === 'sa' && complete[4] !== undefined ? `${complete[2]}/${complete[4]}` : undefined;
 }
 
 /** Istio's `namespaces`: every star is any text. */
