@@ -81,6 +81,26 @@ export class SnapshotPublisher<T> {
     return outgoing;
   }
 
+  /**
+   * Publishes each node's value and withdraws every other node. One that cannot be published keeps what it has and stops
+   * no other; the failures are thrown together afterwards as an `AggregateError`.
+   */
+  publishAll(values: Iterable<readonly [node: string, value: T]>): void {
+    const failures: unknown[] = [];
+    const named = new Set<string>();
+    for (const [node, value] of values) {
+      named.add(node);
+      try {
+        this.publish(node, value);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    for (const node of [...this.#nodes.keys()]) if (!named.has(node)) this.withdraw(node);
+    if (failures.length > 0)
+      throw new AggregateError(failures, `${String(failures.length)} snapshots were not published`);
+  }
+
   /** Publishes nothing for `node` any more. An agent that still runs keeps its last snapshot. */
   withdraw(node: string): void {
     const entry = this.#nodes.get(node);

@@ -207,6 +207,24 @@ describe('distribution', () => {
     expect(publisher.statusOf('node-a')).toMatchObject({ published: { sequence: 1 } });
   });
 
+  it('publishes for all nodes at once, withdraws the others, and lets one that fails stop nobody', () => {
+    const publisher = new SnapshotPublisher<State>();
+    publisher.publishAll([
+      ['node-a', { n: 1 }],
+      ['node-b', { n: 2 }],
+    ]);
+    expect(() =>
+      publisher.publishAll([
+        ['node-a', { n: NaN }],
+        ['node-c', { n: 3 }],
+      ]),
+    ).toThrow(AggregateError);
+    expect(publisher.statuses().map(({ node, published }) => [node, published?.sequence])).toEqual([
+      ['node-a', 1],
+      ['node-c', 1],
+    ]);
+  });
+
   it('connects again after the controller was away, and is not sent what it has', async () => {
     const first = await controller();
     first.publisher.publish('node-a', { n: 1 });
