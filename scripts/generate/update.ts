@@ -2,8 +2,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { agentMetrics, controllerMetricTable } from '../../src/telemetry/index.js';
 import { errorTables, renderErrorReference } from './error-reference.js';
 import { exportedNames } from './exported-names.js';
+import { renderMetricReference } from './metric-reference.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
@@ -13,6 +15,7 @@ const modules = Object.keys(manifest.exports)
 
 const outputs: Readonly<Record<string, string>> = {
   'docs/errors.md': renderErrorReference(await errorTables(root)),
+  'docs/metrics.md': renderMetricReference({ agent: agentMetrics, controller: controllerMetricTable }),
   'test/package/exported-names.json': `${JSON.stringify(exportedNames(root, modules), undefined, 2)}\n`,
 };
 

@@ -7,5 +7,6 @@ export type { Http1ProxyOptions } from './http1-proxy.js';
 export type { Http1ProxyResult } from './http1-result.js';
 export type { Http1Limits } from './http1-limits.js';
 export type { HttpRequestFacts } from './http1-request.js';
+export { methodClass } from './events.js';
 export type { HttpRequestEvent, HttpVerdict, TrafficEvent } from './events.js';
 export { http1Refusal } from './http1-refusal.js';

@@ -1,0 +1,43 @@
+import { Registry } from 'prom-client';
+import type { CaEvent } from '../ca/index.js';
+import type { Observer } from '../core/index.js';
+import type { ControlPlaneEvent } from '../mesh/index.js';
+import type { SnapshotEvent } from '../snapshot/index.js';
+import { buildMetrics } from './build-metrics.js';
+import { controllerMetricTable } from './metric-table.js';
+
+/** A controller's metrics: a registry of its own, and what feeds it. */
+export interface ControllerMetrics {
+  readonly registry: Registry;
+  /** One observer per module, to be passed as its `observer` option. */
+  readonly observers: {
+    readonly ca: Observer<CaEvent>;
+    readonly snapshot: Observer<SnapshotEvent>;
+    readonly controlPlane: Observer<ControlPlaneEvent>;
+  };
+}
+
+/** The metrics of a controller (docs/metrics.md lists them). Every label has a bounded set of values. */
+export function controllerMetrics(): ControllerMetrics {
+  const registry = new Registry();
+  const metrics = buildMetrics(controllerMetricTable, registry);
+  return Object.freeze({
+    registry,
+    observers: Object.freeze({
+      ca: (event: CaEvent) => {
+        if (event.type === 'ca-svid-issued') metrics.svidsIssued.inc({});
+        else if (event.type === 'ca-workload-token-issued') metrics.tokensIssued.inc({});
+        else if (event.type === 'ca-refused') metrics.caRefused.inc({ operation: event.operation, code: event.code });
+      },
+      snapshot: (event: SnapshotEvent) => {
+        if (event.type === 'snapshot-published') {
+          metrics.published.inc({});
+          metrics.publishedBytes.inc({}, event.contentBytes);
+        } else if (event.type === 'snapshot-answered') {
+          metrics.answered.inc({ result: event.accepted ? 'accepted' : 'refused' });
+        } else if (event.type === 'snapshot-stream-refused') metrics.streamsRefused.inc({});
+      },
+      controlPlane: (event: ControlPlaneEvent) => metrics.controlPlaneRefused.inc({ code: event.code }),
+    }),
+  });
+}

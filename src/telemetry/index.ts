@@ -1,0 +1,15 @@
+export { TelemetryError, telemetryErrorCodes } from './errors.js';
+export type { TelemetryErrorCode } from './errors.js';
+export { pinoLogger } from './pino-logger.js';
+export type { LogLevel, PinoLoggerOptions } from './pino-logger.js';
+export { accessLog } from './access-log.js';
+export type { AccessLogOptions } from './access-log.js';
+export { combineObservers } from './combine-observers.js';
+export { meshMetrics } from './mesh-metrics.js';
+export type { MeshMetrics, MeshMetricsOptions } from './mesh-metrics.js';
+export { controllerMetrics } from './controller-metrics.js';
+export type { ControllerMetrics } from './controller-metrics.js';
+export { agentMetrics, controllerMetricTable } from './metric-table.js';
+export type { MetricInfo } from './metric-table.js';
+export { metricsServer } from './metrics-server.js';
+export type { MetricsServer, MetricsServerOptions, MetricsSource } from './metrics-server.js';
