@@ -27,8 +27,11 @@ export function client(options: TunnelClientOptions): TunnelClient {
   return new Client(options);
 }
 
-/** A session may end between checkout and request (GOAWAY, a lost connection): nothing was answered, so try another. */
-const attempts = 3;
+/**
+ * A session may end between checkout and answer (GOAWAY, a lost connection): nothing was answered, so try another. More than
+ * a few, since the next one may be caught by the same renewal at the other end.
+ */
+const attempts = 8;
 
 class Client implements TunnelClient {
   readonly #context: SessionContext;

@@ -53,10 +53,19 @@ export function verifyPeer(
     keyThumbprint: verified.keyThumbprint,
     notAfter: verified.notAfter,
     serialNumber: verified.serialNumber,
-    remoteAddress: socketAddress(socket.remoteAddress ?? '', socket.remotePort ?? 0),
+    remoteAddress: addressOf(socket),
   });
   authorizePeer(peer.spiffeId, check.authorize);
   return { peer, certificates };
+}
+
+function addressOf(socket: TLSSocket): SocketAddress {
+  const { remoteAddress, remotePort } = socket;
+  if (remoteAddress === undefined || remotePort === undefined) {
+    throw new TunnelError('TUNNEL_SESSION_FAILED', 'the peer closed the connection during the handshake');
+  }
+  // A link-local address comes with its zone, which means nothing to anyone else.
+  return socketAddress(remoteAddress.replace(/%.*$/, ''), remotePort);
 }
 
 /** `verifyX509Svid`, its error wrapped as `TUNNEL_PEER_UNTRUSTED`. */

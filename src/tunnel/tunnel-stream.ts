@@ -84,9 +84,9 @@ export class TunnelStream extends Duplex {
       return;
     }
     this.#resume = done;
-    this.#stream.end(() => {
-      this.#localEnded = true;
-      this.#release();
+    this.#stream.end((error?: Error | null) => {
+      this.#localEnded = error === undefined || error === null;
+      this.#release(this.#localEnded ? undefined : this.#resetError());
     });
   }
 

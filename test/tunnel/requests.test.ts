@@ -1,8 +1,9 @@
+import * as net from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FakeClock } from '../../src/testing/fake-clock.js';
 import type { TunnelAnnouncement, TunnelRequest } from '../../src/tunnel/index.js';
 import { clientPreface, connectAndReset, rawHttp2, rawRequest, rawTls } from './raw.js';
-import { Rig, agentA, agentB, echo, errorOf, until } from './support.js';
+import { Rig, agentA, agentB, echo, errorOf, readAll, until } from './support.js';
 
 let rig: Rig;
 afterEach(() => rig.stop());
@@ -201,7 +202,6 @@ describe('a flood', () => {
 
   test('of connections is bounded while handshakes are pending, per address', async () => {
     rig = await Rig.start({ limits: { maxPendingHandshakesPerAddress: 5, handshakeTimeoutMs: 500 } });
-    const net = await import('node:net');
     const sockets = Array.from({ length: 20 }, () =>
       net.connect(rig.server.address.port, '127.0.0.1').on('error', () => undefined),
     );
@@ -210,6 +210,27 @@ describe('a flood', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     const { stream } = await rig.connect();
     stream.destroy();
+  });
+
+  test('of garbage from 300 connections at once is refused one by one', async () => {
+    rig = await Rig.start({ limits: { handshakeTimeoutMs: 1_000 } });
+    const garbage = Buffer.concat([Buffer.from([0xff]), Buffer.alloc(65_535, 0xa5)]);
+    const sockets = Array.from({ length: 300 }, () =>
+      net
+        .connect(rig.server.address.port, '127.0.0.1', function (this: net.Socket) {
+          this.write(garbage);
+        })
+        .on('error', () => undefined),
+    );
+    await until(() => rig.refusals.length === 300);
+    for (const socket of sockets) socket.destroy();
+    expect(new Set(rig.refusals)).toContain('TUNNEL_TLS_FAILED');
+    expect(
+      [...new Set(rig.refusals)].filter((reason) => !['TUNNEL_TLS_FAILED', 'TUNNEL_LIMIT'].includes(reason)),
+    ).toEqual([]);
+    const { stream } = await rig.connect();
+    stream.end('served');
+    expect((await readAll(stream)).toString()).toBe('served');
   });
 
   test('of sessions of one peer is bounded', async () => {
