@@ -7,6 +7,7 @@ import type { ManifestObject } from './manifest-object.js';
 import { problemAt } from './manifest-object.js';
 import type { MappingContext, Typed } from './mapping-context.js';
 import type { RunningPod } from './pod.js';
+import { guardAllPorts } from './salvage.js';
 import type { ServiceManifest } from './schemas.js';
 
 export interface MappedService {
@@ -15,8 +16,13 @@ export interface MappedService {
   readonly mtlsMode: MtlsMode | undefined;
 }
 
-/** Every Service but ExternalName ones, enrolled or not: policies of a service that is not enrolled still apply. */
-export function mapServices(context: MappingContext, pods: readonly RunningPod[]): readonly MappedService[] {
+/** Every Service but ExternalName ones, enrolled or not: policies of a service that is not enrolled still apply. `salvaged` ones are
+ * the readable parts of broken ones. */
+export function mapServices(
+  context: MappingContext,
+  pods: readonly RunningPod[],
+  salvaged: ReadonlySet<ManifestObject>,
+): readonly MappedService[] {
   const resolver = new EndpointResolver(context, pods);
   const mapped = context.all<ServiceManifest>('Service').flatMap((typed) => {
     const { object, manifest } = typed;
@@ -41,7 +47,9 @@ export function mapServices(context: MappingContext, pods: readonly RunningPod[]
       ports: mapPorts(context, resolver, typed),
     };
     const mtlsMode = readMtlsMode(object, annotations, context.problems);
-    return [{ object, mapped: { service, pods: resolver.podsOf(object, manifest), mtlsMode } }];
+    const selected = resolver.podsOf(object, manifest);
+    const guarded = salvaged.has(object) ? guardAllPorts(service, selected) : service;
+    return [{ object, mapped: { service: guarded, pods: selected, mtlsMode } }];
   });
   return withoutSharedAddresses(context, mapped);
 }

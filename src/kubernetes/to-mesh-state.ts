@@ -5,7 +5,7 @@ import { hostInterfaceAnnotation } from './annotations.js';
 import { denialsFor } from './denials.js';
 import { withoutDuplicates } from './duplicates.js';
 import type { BrokenManifest, ManifestObject } from './manifest-object.js';
-import { problemAt } from './manifest-object.js';
+import { objectKey, problemAt } from './manifest-object.js';
 import { showValue } from './manifest-problem.js';
 import type { ManifestProblem } from './manifest-problem.js';
 import { MappingContext } from './mapping-context.js';
@@ -18,6 +18,7 @@ import { OwnerIndex } from './owners.js';
 import type { RunningPod } from './pod.js';
 import { checkPolicies, engineValidator, isPolicy, missingTargets } from './policies.js';
 import type { ValidatePolicy } from './policies.js';
+import { salvageService } from './salvage.js';
 
 export interface MappingOptions {
   /** The mesh's trust domain, such as `cluster.local`. */
@@ -66,10 +67,16 @@ export function mapCheckedObjects(
   options: MappingOptions,
 ): MappedState {
   const rootNamespace = options.rootNamespace ?? 'istio-system';
-  const context = new MappingContext(objects);
+  const present = new Set(objects.map(objectKey));
+  const salvaged = withoutDuplicates(
+    broken
+      .map(salvageService)
+      .filter((each) => each !== undefined && !present.has(objectKey(each))) as ManifestObject[],
+  ).objects;
+  const context = new MappingContext([...objects, ...salvaged]);
   const nodes = mapNodes(context);
   const pods = mapPods(context, nodes);
-  const services = mapServices(context, pods);
+  const services = mapServices(context, pods, new Set(salvaged));
   const serviceNames = new Set(services.map(({ service }) => `${service.namespace}/${service.name}`));
   const policies = objects.filter(isPolicy).toSorted(byKey);
   context.problems.push(...missingTargets(policies, serviceNames));

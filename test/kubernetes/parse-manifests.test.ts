@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { describe, expect, it } from 'vitest';
 import { contentHash } from '../../src/snapshot/index.js';
-import { meshStateSchema } from '../../src/mesh/index.js';
+import { MeshIndex, meshStateSchema } from '../../src/mesh/index.js';
 import { formatProblem, parseManifests, toMeshState } from '../../src/kubernetes/index.js';
 import type { ParsedManifests } from '../../src/kubernetes/index.js';
 import { nodes, pod, policy, service } from './manifests.js';
@@ -181,7 +181,7 @@ describe('under arbitrary input', () => {
   function survives(text: string): void {
     const { objects, broken, problems } = parse(text);
     const mapped = toMeshState(objects, { trustDomain: 'cluster.local', broken });
-    meshStateSchema.parse(mapped.state);
+    MeshIndex.build(meshStateSchema.parse(mapped.state), 'node-a');
     contentHash(mapped.state);
     const lines = text.split('\n').length + 1;
     for (const problem of [...problems, ...mapped.problems]) {

@@ -447,6 +447,28 @@ describe('policies', () => {
     expect(different.state.denied).toMatchObject([{ service: 'shop/api' }]);
   });
 
+  it('keeps protecting the pods of a malformed Service, on every port they declare', () => {
+    const containers = [{ ports: [{ containerPort: 5432 }, { containerPort: 9187 }] }];
+    const spec = {
+      clusterIP: '10.96.0.9',
+      selector: { app: 'db' },
+      ports: [{ port: 5432 }, { port: 'metrics' }],
+    };
+    const { state } = map(
+      nodes + pod('db', '10.1.0.9', { labels: { app: 'db' }, spec: { containers } }) + service('db', spec),
+    );
+    meshStateSchema.parse(state);
+    expect(state.denied).toMatchObject([{ service: 'shop/db' }]);
+    expect(state.workloads[0]?.enrolled).toBe(true);
+    expect(state.services).toMatchObject([{ name: 'db', clusterIps: ['10.96.0.9'], enrolled: true }]);
+    expect(state.services[0]?.ports.map((port) => [port.port, port.endpoints.map((each) => each.port)])).toEqual([
+      [5432, [5432]],
+      [9187, [9187]],
+    ]);
+    const unannotated = map(nodes + service('db', spec, {}));
+    expect(unannotated.state.services).toEqual([]);
+  });
+
   it('denies a Service that is malformed', () => {
     const { state } = map(web + service('db', { ports: [{ port: '80' }] }));
     expect(state.denied).toMatchObject([{ service: 'shop/db' }]);
