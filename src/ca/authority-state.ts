@@ -44,7 +44,7 @@ export async function newAuthorityState(
   nowMs: number,
   rootTtlMs: number,
 ): Promise<AuthorityState> {
-  const rootKey = await generateP256Key();
+  const rootKey = generateP256Key();
   const signer = localSigner(rootKey);
   const der = await issueRoot(signer, {
     serialNumber: randomBytes(16),
@@ -59,7 +59,7 @@ export async function newAuthorityState(
     trustDomain: trustDomain.name,
     sequence: 1,
     roots: [{ state: 'active', certificatePem: writePem(der, 'CERTIFICATE'), privateKeyPem: pemOf(rootKey) }],
-    tokenKeys: [{ state: 'active', privateKeyPem: pemOf(await generateP256Key()) }],
+    tokenKeys: [{ state: 'active', privateKeyPem: pemOf(generateP256Key()) }],
   };
 }
 

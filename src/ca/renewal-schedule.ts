@@ -15,7 +15,7 @@ const clamp = (value: number, low: number, high: number): number => Math.min(hig
 export function renewalSchedule(receivedAtMs: number, notAfterMs: number, random: Random): RenewalSchedule {
   const lifetimeMs = Math.max(0, notAfterMs - receivedAtMs);
   return {
-    renewAtMs: receivedAtMs + lifetimeMs * (0.8 - 0.02 * random.fraction()),
+    renewAtMs: Math.floor(receivedAtMs + lifetimeMs * (0.8 - 0.02 * random.fraction())),
     urgentFromMs: receivedAtMs + lifetimeMs * 0.9,
     backoff: {
       firstMs: clamp(lifetimeMs * 0.01, 20, 5000),

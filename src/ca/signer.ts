@@ -1,6 +1,5 @@
-import { createPublicKey, generateKeyPair, sign } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { promisify } from 'node:util';
 
 /** Signature algorithms of certificates, each with its object identifier and the digest to name to Node. */
 export const signatureAlgorithms = Object.freeze({
@@ -31,9 +30,9 @@ export function localSigner(privateKey: KeyObject): Signer {
 }
 
 /** A fresh ECDSA P-256 private key from the operating system's generator. */
-export async function generateP256Key(): Promise<KeyObject> {
-  const { privateKey } = await promisify(generateKeyPair)('ec', { namedCurve: 'P-256' });
-  return privateKey;
+export function generateP256Key(): KeyObject {
+  // Synchronous for the same reason: it takes 50 µs.
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 }
 
 function algorithmOf(key: KeyObject): SignatureAlgorithm {

@@ -320,7 +320,7 @@ async function obtain(
   request: SvidRequest,
   signal: AbortSignal,
 ): Promise<AgentIdentity> {
-  const privateKey = await generateP256Key();
+  const privateKey = generateP256Key();
   const grant = await request(await createCsr(privateKey), { signal });
   return identityFromGrant(grant, privateKey, { spiffeId, trustDomain: spiffeId.trustDomain, nowMs: clock.now() });
 }

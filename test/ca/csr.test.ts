@@ -59,7 +59,7 @@ describe('certificate signing requests', () => {
   it('with an RSA key are refused', async () => {
     const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
     const pem = openssl(
-      { key: key.export({ format: 'pem', type: 'pkcs8' }) as string },
+      { key: key.export({ format: 'pem', type: 'pkcs8' }) },
       'req',
       '-new',
       '-key',

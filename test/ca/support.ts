@@ -67,3 +67,12 @@ export function recordingLogger(): { readonly logger: Logger; readonly lines: Lo
   };
   return { logger, lines };
 }
+
+/** Lets promises, thread-pool work and I/O run until `done`; fails the test after 10 real seconds. */
+export async function until(done: () => boolean): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!done()) {
+    if (performance.now() > end) throw new Error(`expected ${done.toString()} within 10 s`);
+    await new Promise((resolve) => void setImmediate(resolve));
+  }
+}

@@ -1,0 +1,411 @@
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CaError, SpiffeCA, SvidRenewer, localGrants, secretFile } from 'meshwright/ca';
+import type { CaEvent, SecretFile, SvidRenewerOptions, SvidRequest } from 'meshwright/ca';
+import { SpiffeId, TrustBundle } from 'meshwright/spiffe';
+import type { X509Svid } from 'meshwright/spiffe';
+import { FakeClock } from 'meshwright/testing';
+import { agent, codeOf, recordingLogger, testDirectory, until } from './support.js';
+import type { LogLine } from './support.js';
+
+const spiffeId = SpiffeId.parse(agent);
+const hour = 3_600_000;
+const steady = { bytes: (length: number) => new Uint8Array(length), fraction: () => 0 };
+
+interface Setup {
+  readonly ca: SpiffeCA;
+  readonly clock: FakeClock;
+  readonly lines: LogLine[];
+  readonly events: CaEvent[];
+  /** How often the CA was asked, and whether it answers. */
+  readonly asked: { attest: number; renew: number };
+  down: boolean;
+  start(options?: Partial<SvidRenewerOptions>): Promise<SvidRenewer>;
+}
+
+async function setup(ttlMs = hour): Promise<Setup> {
+  const clock = new FakeClock();
+  const ca = await SpiffeCA.create({ trustDomain: 'cluster.local', clock });
+  const { logger, lines } = recordingLogger();
+  const events: CaEvent[] = [];
+  const grant = localGrants(ca, spiffeId, { ttlMs });
+  const asked = { attest: 0, renew: 0 };
+  const counted =
+    (kind: 'attest' | 'renew'): SvidRequest =>
+    async (csr, options) => {
+      asked[kind] += 1;
+      if (made.down) throw new CaError('CA_UNAVAILABLE', 'down');
+      return grant(csr, options);
+    };
+  const made: Setup = {
+    ca,
+    clock,
+    lines,
+    events,
+    asked,
+    down: false,
+    start: async (options = {}) => {
+      const renewer = await SvidRenewer.start({
+        spiffeId,
+        attest: counted('attest'),
+        renew: () => counted('renew'),
+        clock,
+        random: steady,
+        logger,
+        observer: (event) => void events.push(event),
+        ...options,
+      });
+      onTestFinished(() => renewer.close());
+      return renewer;
+    },
+  };
+  return made;
+}
+
+describe('SvidRenewer', () => {
+  it('attests, and logs the certificate and its renewal at 80 % of the lifetime', async () => {
+    const { start, clock, lines, events, asked } = await setup();
+    const renewer = await start();
+    expect(asked).toEqual({ attest: 1, renew: 0 });
+    const notAfter = new Date(clock.now() + hour);
+    const renewAt = new Date(clock.now() + 0.8 * hour);
+    expect(lines).toEqual([
+      {
+        level: 'info',
+        message: 'mesh certificate issued',
+        fields: { spiffe_id: agent, not_after: notAfter.toISOString(), key_type: 'ECDSA P-256' },
+      },
+      { level: 'info', message: 'mesh certificate renewal scheduled', fields: { renew_at: renewAt.toISOString() } },
+    ]);
+    expect(events).toEqual([{ type: 'svid-updated', how: 'attested', spiffeId: agent, notAfter, renewAt }]);
+    expect(renewer.status).toEqual({ spiffeId: agent, notAfter, renewAt, expired: false, lastFailure: undefined });
+  });
+
+  it('renews at 80 %, with a fresh key, again and again', async () => {
+    const { start, clock, asked } = await setup();
+    const renewer = await start();
+    const thumbprints = new Set([renewer.svid.current.keyThumbprint]);
+    for (let count = 1; count <= 5; count += 1) {
+      await clock.advanceAsync(0.8 * hour - 1000);
+      expect(asked.renew).toBe(count - 1);
+      await clock.advanceAsync(1000);
+      await until(() => renewer.svid.current.keyThumbprint !== [...thumbprints].at(-1));
+      thumbprints.add(renewer.svid.current.keyThumbprint);
+      expect(asked.renew).toBe(count);
+    }
+    expect(thumbprints.size).toBe(6);
+    expect(asked.attest).toBe(1);
+  });
+
+  it('comes up to 2 % early, by chance', async () => {
+    const { start, clock } = await setup();
+    const renewer = await start({ random: { ...steady, fraction: () => 0.999999 } });
+    const share = (renewer.status.renewAt.getTime() - clock.now()) / hour;
+    expect(share).toBeGreaterThan(0.7799);
+    expect(share).toBeLessThan(0.7801);
+  });
+
+  it('tries again with backoff while the CA is down, and has the SVID in use meanwhile', async () => {
+    const made = await setup();
+    const { start, clock, asked, lines, events } = made;
+    const renewer = await start();
+    const first = renewer.svid.current;
+    made.down = true;
+    await clock.advanceAsync(0.8 * hour);
+    await until(() => asked.renew === 1);
+    for (let minute = 0; minute < 11; minute += 1) {
+      await clock.advanceAsync(60_000);
+    }
+    expect(renewer.svid.current).toBe(first);
+    expect(asked.renew).toBeGreaterThan(3);
+    expect(asked.renew).toBeLessThan(60);
+    expect(renewer.status.lastFailure).toContain('down');
+    const failures = lines.filter(({ message }) => message === 'mesh certificate renewal failed');
+    expect(failures[0]).toMatchObject({ level: 'warn', fields: { code: 'CA_UNAVAILABLE', spiffe_id: agent } });
+    expect(failures.at(-1)?.level).toBe('error');
+    expect(events.filter(({ type }) => type === 'svid-renewal-failed')).toHaveLength(failures.length);
+    made.down = false;
+    await clock.advanceAsync(60_000);
+    await until(() => renewer.svid.current !== first);
+    expect(renewer.status.lastFailure).toBeUndefined();
+    expect(asked.attest).toBe(1);
+  });
+
+  it('never renews an SVID that ended: it attests again', async () => {
+    const made = await setup();
+    const { start, clock, asked, events } = made;
+    const renewer = await start();
+    const first = renewer.svid.current;
+    made.down = true;
+    await clock.advanceAsync(0.8 * hour);
+    await until(() => asked.renew > 0);
+    clock.jumpWall(0.2 * hour);
+    const renewals = asked.renew;
+    made.down = false;
+    await clock.advanceAsync(120_000);
+    await until(() => renewer.svid.current !== first);
+    expect(asked).toEqual({ attest: 2, renew: renewals });
+    expect(events.at(-1)).toMatchObject({ type: 'svid-updated', how: 'attested' });
+  });
+
+  it('says so when it ended and there is no way to attest', async () => {
+    const made = await setup();
+    const { start, clock, asked, lines, events } = made;
+    const file = secretFile(join(testDirectory(), 'identity.json'));
+    await (await start({ file })).close();
+    const renewer = await start({ file, attest: undefined });
+    made.down = true;
+    await clock.advanceAsync(0.8 * hour);
+    await until(() => asked.renew > 0);
+    clock.jumpWall(0.2 * hour);
+    const renewals = asked.renew;
+    await clock.advanceAsync(120_000);
+    await until(() => events.some(({ type }) => type === 'svid-expired'));
+    expect(asked.renew).toBe(renewals);
+    expect(lines.at(-1)).toMatchObject({
+      level: 'error',
+      message: 'mesh certificate expired and not replaced',
+      fields: { code: 'CA_SVID_EXPIRED' },
+    });
+    expect(renewer.status.expired).toBe(true);
+  });
+
+  it('notices a wall clock that was set forward', async () => {
+    const { start, clock, asked } = await setup(24 * hour);
+    const renewer = await start();
+    const first = renewer.svid.current;
+    clock.jumpWall(20 * hour);
+    await clock.advanceAsync(30_000);
+    await until(() => renewer.svid.current !== first);
+    expect(asked.renew).toBe(1);
+  });
+
+  it('renews once for many who ask at the same moment', async () => {
+    const { start, asked } = await setup();
+    const renewer = await start();
+    await Promise.all([renewer.renewNow(), renewer.renewNow(), renewer.renewNow()]);
+    expect(asked.renew).toBe(1);
+    await renewer.renewNow();
+    expect(asked.renew).toBe(2);
+  });
+
+  it('starts for an SVID of seconds as for one of days', async () => {
+    const { start, clock, asked } = await setup(2000);
+    const renewer = await start();
+    for (let count = 1; count <= 5; count += 1) {
+      await clock.advanceAsync(renewer.status.renewAt.getTime() - clock.now());
+      await until(() => asked.renew === count && renewer.status.renewAt.getTime() > clock.now());
+      expect(renewer.status.expired).toBe(false);
+    }
+  });
+});
+
+describe('beforePublish', () => {
+  it('sees the new SVID before anybody else', async () => {
+    const { start } = await setup();
+    const seen: X509Svid[] = [];
+    const renewer = await start({
+      beforePublish: (candidate) => {
+        seen.push(candidate);
+        expect(renewer.svid.current).not.toBe(candidate);
+        return Promise.resolve();
+      },
+    });
+    expect(seen).toEqual([]);
+    await renewer.renewNow();
+    expect(seen).toEqual([renewer.svid.current]);
+  });
+
+  it('keeps the SVID in use when it fails, until that is about to end', async () => {
+    const { start, clock, lines } = await setup();
+    const renewer = await start({ beforePublish: () => Promise.reject(new Error('no tokens')) });
+    const first = renewer.svid.current;
+    await expect(renewer.renewNow()).rejects.toThrow('no tokens');
+    expect(renewer.svid.current).toBe(first);
+    clock.jumpWall(0.95 * hour);
+    await renewer.renewNow();
+    expect(renewer.svid.current).not.toBe(first);
+    expect(lines.some(({ message }) => message === 'mesh certificate used without preparation')).toBe(true);
+  });
+
+  it('does not hold a renewal up for ever', async () => {
+    const { start, clock } = await setup();
+    const hooked: AbortSignal[] = [];
+    const renewer = await start({
+      beforePublish: (_candidate, signal) => {
+        hooked.push(signal);
+        return new Promise(() => undefined);
+      },
+    });
+    const renewing = codeOf(() => renewer.renewNow());
+    await until(() => hooked.length === 1);
+    clock.advance(15_000);
+    expect(await renewing).toBe('CA_UNAVAILABLE');
+    expect(hooked[0]?.aborted).toBe(true);
+  });
+});
+
+describe('what the CA answers', () => {
+  const bad: readonly (readonly [string, (made: Setup) => SvidRequest | Promise<SvidRequest>])[] = [
+    ['another node’s SVID', ({ ca }) => localGrants(ca, SpiffeId.parse('spiffe://cluster.local/agent/node-b'))],
+    [
+      'an SVID for another key',
+      ({ ca }) =>
+        async () => {
+          const other = await SvidRenewer.start({
+            spiffeId,
+            attest: localGrants(ca, spiffeId),
+            renew: () => localGrants(ca, spiffeId),
+          });
+          await other.close();
+          return { certificates: other.svid.current.certificates, bundle: ca.bundle.current };
+        },
+    ],
+    [
+      'a bundle that does not vouch for it',
+      ({ ca, clock }) =>
+        async (csr, options) => {
+          const stranger = await SpiffeCA.create({ trustDomain: 'cluster.local', clock });
+          const { certificates } = await localGrants(ca, spiffeId)(csr, options);
+          return { certificates, bundle: stranger.bundle.current };
+        },
+    ],
+    [
+      'no certificate',
+      ({ ca }) =>
+        () =>
+          Promise.resolve({ certificates: [], bundle: ca.bundle.current }),
+    ],
+  ];
+
+  it.each(bad)('is refused when it is %s', async (_, make) => {
+    const made = await setup();
+    const request = await make(made);
+    expect(await codeOf(() => made.start({ attest: request }))).toBe('CA_RESPONSE_INVALID');
+    const renewer = await made.start({ renew: () => request });
+    const first = renewer.svid.current;
+    expect(await codeOf(() => renewer.renewNow())).toBe('CA_RESPONSE_INVALID');
+    expect(renewer.svid.current).toBe(first);
+  });
+
+  it('ends the start when it is a refusal, and only delays it when there is none', async () => {
+    const made = await setup();
+    const refused: SvidRequest = () => Promise.reject(new CaError('CA_JOIN_TOKEN_USED', 'used'));
+    expect(await codeOf(() => made.start({ attest: refused }))).toBe('CA_JOIN_TOKEN_USED');
+    expect(await codeOf(() => made.start({ attest: undefined }))).toBe('CA_NOT_ATTESTED');
+    made.down = true;
+    const starting = made.start();
+    await until(() => made.asked.attest === 1 && made.clock.pendingTimers > 0);
+    made.down = false;
+    await until(() => {
+      made.clock.advance(100);
+      return made.asked.attest > 1;
+    });
+    await starting;
+  });
+
+  it('is no longer waited for once the start is given up', async () => {
+    const made = await setup();
+    made.down = true;
+    const stop = new AbortController();
+    const starting = made.start({ signal: stop.signal });
+    await until(() => made.asked.attest === 1);
+    stop.abort(new Error('given up'));
+    await expect(starting).rejects.toThrow('given up');
+  });
+});
+
+describe('the kept identity', () => {
+  it('serves a restart without the CA, on the same schedule', async () => {
+    const made = await setup();
+    const path = join(testDirectory(), 'agent', 'identity.json');
+    const file = secretFile(path);
+    const first = await made.start({ file });
+    await first.renewNow();
+    await first.close();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    made.down = true;
+    made.clock.advance(0.5 * hour);
+    const attested = made.asked.attest;
+    const second = await made.start({ file });
+    expect(made.asked.attest).toBe(attested);
+    expect(second.svid.current.serialNumber).toBe(first.svid.current.serialNumber);
+    expect(second.svid.current.privateKey.equals(first.svid.current.privateKey)).toBe(true);
+    expect(second.bundle.current.equals(first.bundle.current)).toBe(true);
+    expect(second.status.renewAt).toEqual(first.status.renewAt);
+    expect(made.lines.at(-2)?.message).toBe('mesh certificate loaded');
+  });
+
+  const unusable: readonly (readonly [string, (path: string, made: Setup) => void])[] = [
+    ['expired', (_path, { clock }) => clock.jumpWall(hour)],
+    ['damaged', (path) => writeFileSync(path, readFileSync(path).subarray(0, 200))],
+    ['empty', (path) => writeFileSync(path, '')],
+    ['readable by others', (path) => chmodSync(path, 0o640)],
+  ];
+
+  it.each(unusable)('is not used when it is %s', async (_, spoil) => {
+    const made = await setup();
+    const path = join(testDirectory(), 'identity.json');
+    const first = await made.start({ file: secretFile(path) });
+    await first.close();
+    spoil(path, made);
+    expect(await codeOf(() => made.start({ file: secretFile(path), attest: undefined }))).toBe('CA_NOT_ATTESTED');
+    expect(made.lines.at(-1)).toMatchObject({
+      level: 'warn',
+      message: 'kept mesh certificate not usable, attesting anew',
+    });
+    const second = await made.start({ file: secretFile(path) });
+    expect(second.svid.current.serialNumber).not.toBe(first.svid.current.serialNumber);
+    expect(JSON.stringify(made.lines)).not.toContain('PRIVATE');
+  });
+
+  it('is not used by another node', async () => {
+    const made = await setup();
+    const file = secretFile(join(testDirectory(), 'identity.json'));
+    await (await made.start({ file })).close();
+    const other = SpiffeId.parse('spiffe://cluster.local/agent/node-b');
+    expect(await codeOf(() => made.start({ file, spiffeId: other, attest: undefined }))).toBe('CA_NOT_ATTESTED');
+  });
+
+  it('that cannot be written does not stop the agent', async () => {
+    const made = await setup();
+    const file: SecretFile = {
+      read: () => Promise.resolve(undefined),
+      write: () => Promise.reject(new Error('disk full')),
+    };
+    const renewer = await made.start({ file });
+    await renewer.renewNow();
+    expect(made.lines.some(({ level, message }) => level === 'error' && message.includes('could not be kept'))).toBe(
+      true,
+    );
+  });
+});
+
+describe('acceptBundle', () => {
+  it('takes newer bundles and ignores the others', async () => {
+    const { start, ca } = await setup();
+    const renewer = await start();
+    const bundle = (sequence: number): TrustBundle =>
+      TrustBundle.create({
+        trustDomain: 'cluster.local',
+        x509Authorities: ca.bundle.current.x509AuthoritiesPem,
+        sequence,
+      });
+    await renewer.acceptBundle(bundle(7));
+    expect(renewer.bundle.current.sequence).toBe(7);
+    await renewer.acceptBundle(bundle(6));
+    expect(renewer.bundle.current.sequence).toBe(7);
+    await renewer.renewNow();
+    expect(renewer.bundle.current.sequence).toBe(7);
+  });
+});
+
+it('leaves no timer behind', async () => {
+  const { start, clock } = await setup();
+  const renewer = await start();
+  await renewer.renewNow();
+  await renewer.close();
+  expect(clock.pendingTimers).toBe(0);
+  expect(await codeOf(() => renewer.renewNow())).toBe('CA_CLOSED');
+});
