@@ -2,18 +2,20 @@ import { Server } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { describeError, notify } from '../core/index.js';
-import type { Clock, Logger, Observer, Timer } from '../core/index.js';
+import type { Clock, Logger, Observer } from '../core/index.js';
 import { splice } from '../internal/splice.js';
 import { ByteStream } from './byte-stream.js';
 import { TrafficError } from './errors.js';
 import { methodClass } from './events.js';
 import type { HttpRequestEvent, HttpVerdict, TrafficEvent } from './events.js';
-import { Http1Exchange, respond } from './http1-exchange.js';
+import { ConnectionTimer } from './connection-timer.js';
+import type { TimedPhase } from './connection-timer.js';
+import { Http1Exchange } from './http1-exchange.js';
 import type { ExchangeEnd } from './http1-exchange.js';
 import type { ResolvedHttp1Limits } from './http1-limits.js';
 import { checkRequest, groupFields } from './http1-request.js';
 import type { CheckedRequest, HttpRequestFacts, RequestProblem } from './http1-request.js';
-import { httpAnswer } from './http1-refusal.js';
+import { httpAnswer, respond } from './http1-refusal.js';
 import type { Http1ProxyResult } from './http1-result.js';
 import { Http1Upstream } from './http1-upstream.js';
 
@@ -49,8 +51,7 @@ export class Http1Connection {
   #closing = false;
   #upgraded: Promise<Http1ProxyResult> | undefined;
   #signal: AbortSignal | undefined;
-  #timer: Timer | undefined;
-  #timerIs: 'idle' | 'head' | 'body' | undefined;
+  readonly #timer: ConnectionTimer;
   #failure: Error | undefined;
   #aborted = false;
 
@@ -60,6 +61,7 @@ export class Http1Connection {
     const streamOptions = { clock, lingerMs: limits.lingerMs };
     this.#down = new ByteStream(options.downstream, { ...streamOptions, onReceived: () => this.#onReceived() });
     this.#upstream = new Http1Upstream(options.connectUpstream, streamOptions);
+    this.#timer = new ConnectionTimer(clock, limits, (phase) => this.#onTimer(phase));
   }
 
   async run(signal?: AbortSignal): Promise<Http1ProxyResult> {
@@ -78,11 +80,11 @@ export class Http1Connection {
     if (signal?.aborted === true) onAbort();
     else {
       this.#makeServer().emit('connection', down);
-      this.#setTimer('idle');
+      this.#timer.start('idle');
     }
 
     await closed;
-    this.#timer?.cancel();
+    this.#timer.stop();
     this.#closing = true;
     this.#upstream.destroy(downError ?? new Error('the connection has ended'));
     signal?.removeEventListener('abort', onAbort);
@@ -126,7 +128,7 @@ export class Http1Connection {
 
   #enqueue(req: IncomingMessage, res: ServerResponse): void {
     if (this.#closing || this.#unreadable !== undefined) return;
-    this.#clearTimer();
+    this.#timer.stop();
     this.#counts.requests += 1;
     const { limits, clock } = this.#options;
     const { method = '', url = '', httpVersion, rawHeaders } = req;
@@ -164,7 +166,7 @@ export class Http1Connection {
     if (this.#closing || this.#down.destroyed) return;
     if (this.#unreadable !== undefined) this.#answerUnreadable(this.#unreadable);
     else if (this.#down.readableEnded) this.#down.destroySoon();
-    else this.#setTimer('idle');
+    else this.#timer.start('idle');
   }
 
   async #serveOne(item: QueuedRequest): Promise<void> {
@@ -194,9 +196,9 @@ export class Http1Connection {
     const { limits } = this.#options;
     const exchange = new Http1Exchange({ req, res, checked }, { down: this.#down, upstream: this.#upstream, limits });
     this.#current = { item, exchange };
-    if (checked.hasBody) this.#setTimer('body');
+    if (checked.hasBody) this.#timer.start('body');
     const end = await exchange.run();
-    this.#clearTimer();
+    this.#timer.stop();
     if (end.outcome === 'malformed') {
       this.#counts.malformed += 1;
       this.#closing = true;
@@ -232,7 +234,7 @@ export class Http1Connection {
 
   #answerUnreadable({ status, problem }: RequestProblem): void {
     this.#closing = true;
-    this.#clearTimer();
+    this.#timer.stop();
     this.#counts.malformed += 1;
     // After an answer that had to be the last (Node closes behind a parse error) the end alone must do.
     const mayAnswer = !this.#down.writableEnded;
@@ -260,25 +262,11 @@ export class Http1Connection {
 
   /** A byte came while no request was there: the beginning of one. */
   #onReceived(): void {
-    if (this.#timerIs === 'idle') this.#setTimer('head');
-    else if (this.#timerIs === 'body') this.#setTimer('body');
+    if (this.#timer.phase === 'idle') this.#timer.start('head');
+    else if (this.#timer.phase === 'body') this.#timer.start('body');
   }
 
-  #setTimer(kind: 'idle' | 'head' | 'body'): void {
-    const { clock, limits } = this.#options;
-    const delayMs = { idle: limits.idleTimeoutMs, head: limits.headTimeoutMs, body: limits.bodyStallTimeoutMs }[kind];
-    this.#timer?.cancel();
-    this.#timerIs = kind;
-    this.#timer = clock.timer(delayMs, () => this.#onTimer(kind));
-  }
-
-  #clearTimer(): void {
-    this.#timer?.cancel();
-    this.#timerIs = undefined;
-  }
-
-  #onTimer(kind: 'idle' | 'head' | 'body'): void {
-    this.#timerIs = undefined;
+  #onTimer(kind: TimedPhase): void {
     if (this.#closing) return;
     if (kind === 'idle') {
       this.#closing = true;
@@ -289,7 +277,7 @@ export class Http1Connection {
       const { item, exchange } = this.#current ?? {};
       if (item === undefined || item.req.complete) return;
       // Unread bytes mean that the application is slow, not the client.
-      if (item.req.readableLength > 0) this.#setTimer('body');
+      if (item.req.readableLength > 0) this.#timer.start('body');
       else exchange?.breakOff(408, 'the request body stopped arriving', 'TRAFFIC_REQUEST_STALLED');
     }
   }

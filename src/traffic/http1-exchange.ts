@@ -1,4 +1,4 @@
-import { STATUS_CODES, request as httpRequest } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ByteStream } from './byte-stream.js';
@@ -6,6 +6,7 @@ import { TrafficError } from './errors.js';
 import type { TrafficErrorCode } from './errors.js';
 import type { HttpRequestEvent } from './events.js';
 import type { ResolvedHttp1Limits } from './http1-limits.js';
+import { respond } from './http1-refusal.js';
 import { groupFields, listOf } from './http1-request.js';
 import type { CheckedRequest } from './http1-request.js';
 import { checkResponse, encodeHead } from './http1-response.js';
@@ -175,7 +176,12 @@ export class Http1Exchange {
       }
       // 0 is "no cut": too many fields are counted and refused instead.
       request.maxHeadersCount = 0;
-      request.on('error', (cause) => upstreamFailed('the application closed the connection', cause, true));
+      const receivedBefore = lease.stream.receivedBytes;
+      request.on('error', (cause) => {
+        // Once a byte of an answer has come, the request was read, whatever became of it.
+        const unanswered = lease.stream.receivedBytes === receivedBefore;
+        upstreamFailed('the application closed the connection, or its answer does not parse', cause, unanswered);
+      });
       request.on('information', ({ statusCode, statusMessage, rawHeaders }) => {
         const unasked = statusCode === 100 && groupFields(req.rawHeaders).get('expect') === undefined;
         if (settled || unasked || res.headersSent || req.httpVersion !== '1.1') return;
@@ -295,29 +301,6 @@ interface Failure {
   readonly error: Error;
   /** No byte of an answer came, on a connection that had served before. */
   readonly repeatable?: boolean;
-}
-
-/** An answer of our own: small, plain, with a length. Settles when it is sent or the connection is gone. */
-export async function respond(
-  req: IncomingMessage,
-  res: ServerResponse,
-  status: number,
-  { close }: { readonly close: boolean },
-): Promise<void> {
-  if (res.destroyed || res.headersSent) return;
-  const reason = STATUS_CODES[status] ?? 'Error';
-  const body = Buffer.from(`${String(status)} ${reason}\n`);
-  const headers = ['Content-Type', 'text/plain; charset=utf-8', 'Content-Length', String(body.length)];
-  if (close || req.httpVersion !== '1.1') headers.push('Connection', 'close');
-  res.removeHeader('connection');
-  res.writeHead(status, reason, headers);
-  await new Promise<void>((resolve) => {
-    res.once('finish', resolve);
-    res.once('close', resolve);
-    res.end(body);
-    req.unpipe();
-    req.resume();
-  });
 }
 
 /** Sends a head whose body is late, without splitting off the head of one that is already here. */

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { classifyHead } from './classify-head.js';
 
 /** A whole answer with `connection: close`, as bytes. */
@@ -29,4 +30,27 @@ export function http1Refusal(head: Buffer, status = 403): Buffer | undefined {
   const answer = httpAnswer(status);
   if (head.toString('latin1', 0, 5) !== 'HEAD ') return answer;
   return answer.subarray(0, answer.indexOf('\r\n\r\n') + 4);
+}
+
+/** An answer of our own: small, plain, with a length. Settles when it is sent or the connection is gone. */
+export async function respond(
+  req: IncomingMessage,
+  res: ServerResponse,
+  status: number,
+  { close }: { readonly close: boolean },
+): Promise<void> {
+  if (res.destroyed || res.headersSent) return;
+  const reason = STATUS_CODES[status] ?? 'Error';
+  const body = Buffer.from(`${String(status)} ${reason}\n`);
+  const headers = ['Content-Type', 'text/plain; charset=utf-8', 'Content-Length', String(body.length)];
+  if (close || req.httpVersion !== '1.1') headers.push('Connection', 'close');
+  res.removeHeader('connection');
+  res.writeHead(status, reason, headers);
+  await new Promise<void>((resolve) => {
+    res.once('finish', resolve);
+    res.once('close', resolve);
+    res.end(body);
+    req.unpipe();
+    req.resume();
+  });
 }

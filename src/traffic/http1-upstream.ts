@@ -35,8 +35,6 @@ export class Http1Upstream {
   #idle: UpstreamLease | undefined;
   #busy: UpstreamLease | undefined;
   #destroyed = false;
-  sentBytes = 0;
-  receivedBytes = 0;
 
   constructor(connect: () => Promise<Duplex>, options: ByteStreamOptions) {
     this.#connect = connect;
@@ -115,8 +113,6 @@ export class Http1Upstream {
   }
 
   #drop(lease: UpstreamLease, error?: Error): void {
-    this.sentBytes += lease.stream.sentBytes;
-    this.receivedBytes += lease.stream.receivedBytes;
     lease.agent.destroy();
     if (error === undefined) lease.stream.destroy();
     else lease.stream.reset(error);

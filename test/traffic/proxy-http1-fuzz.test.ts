@@ -4,6 +4,15 @@ import { cleanUp, exchange, startProxy, tcpServer } from './support.js';
 
 afterAll(cleanUp);
 
+const whole = [
+  'GET /ok HTTP/1.1\r\nHost: a\r\n\r\n',
+  'GET /denied HTTP/1.1\r\nHost: a\r\n\r\n',
+  'POST /ok HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\nGET /denied HTTP/1.1\r\nHost: a\r\nX: xxxx\r\n\r',
+  'POST /ok HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'POST /denied HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello',
+  'POST /ok HTTP/1.1\r\nHost: a\r\n',
+];
+
 const pieces = [
   'GET /ok HTTP/1.1\r\n',
   'GET /denied HTTP/1.1\r\n',
@@ -57,21 +66,30 @@ describe('proxyHttp1 with arbitrary input', () => {
       limits: { lingerMs: 0 },
     });
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 12 }), async (parts) => {
-        reached = '';
-        proxy.facts.length = 0;
-        const { text } = await exchange(proxy.port, parts.join(''));
-        const result = await proxy.results.at(-1);
-        const allowed = proxy.facts.filter(({ path }) => path === '/ok');
-        const requests = readRequests(reached);
-        expect(requests.filter((line) => !/^(GET|POST) \/ok HTTP\/1\.1$/.test(line))).toEqual([]);
-        // A repeat after a failure on a kept connection is the only way to more requests than verdicts.
-        expect(requests.length).toBeLessThanOrEqual(allowed.length);
-        mostRequests = Math.max(mostRequests, requests.length);
-        expect(result?.allowed).toBe(allowed.length);
-        const statuses = text.match(/^HTTP\/1\.1 \d{3}/gm) ?? [];
-        expect(statuses.length).toBeLessThanOrEqual(proxy.facts.length + 2 * allowed.length + 1);
-      }),
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(
+            { weight: 1, arbitrary: fc.constantFrom(...whole) },
+            { weight: 2, arbitrary: fc.constantFrom(...pieces) },
+          ),
+          { minLength: 1, maxLength: 12 },
+        ),
+        async (parts) => {
+          reached = '';
+          proxy.facts.length = 0;
+          const { text } = await exchange(proxy.port, parts.join(''));
+          const result = await proxy.results.at(-1);
+          const allowed = proxy.facts.filter(({ path }) => path === '/ok');
+          const requests = readRequests(reached);
+          expect(requests.filter((line) => !/^(GET|POST) \/ok HTTP\/1\.1$/.test(line))).toEqual([]);
+          // A repeat after a failure on a kept connection is the only way to more requests than verdicts.
+          expect(requests.length).toBeLessThanOrEqual(allowed.length);
+          mostRequests = Math.max(mostRequests, requests.length);
+          expect(result?.allowed).toBe(allowed.length);
+          const statuses = text.match(/^HTTP\/1\.1 \d{3}/gm) ?? [];
+          expect(statuses.length).toBeLessThanOrEqual(proxy.facts.length + 2 * allowed.length + 1);
+        },
+      ),
       { numRuns: 400 },
     );
     // The generator must have got something through, or this proves nothing.
