@@ -164,7 +164,7 @@ export class AgentStream {
     const newest = this.#options.attached.outgoing.current;
     if (newest === undefined || newest.hash !== appliedHash) return;
     this.#settledHash = newest.hash;
-    this.#options.attached.applied(newest);
+    this.#options.attached.serves(newest);
   }
 
   #answerTo(hash: string): OutgoingSnapshot {

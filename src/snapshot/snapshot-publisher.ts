@@ -123,12 +123,15 @@ export class SnapshotPublisher<T> {
   attach(node: string): AttachedNode {
     const entry = this.#entry(node);
     entry.streams += 1;
-    let attached = true;
-    return {
+    let open = true;
+    const attached: AttachedNode = {
       outgoing: entry.outgoing,
-      applied: (snapshot) => {
+      serves: (snapshot) => {
         entry.applied = { sequence: snapshot.sequence, hash: snapshot.hash, at: this.#now() };
         if (entry.rejected?.hash === snapshot.hash) entry.rejected = undefined;
+      },
+      applied: (snapshot) => {
+        attached.serves(snapshot);
         this.#answered(node, snapshot, true, undefined);
       },
       rejected: (snapshot, code, reason) => {
@@ -140,12 +143,13 @@ export class SnapshotPublisher<T> {
         this.#answered(node, snapshot, false, reason);
       },
       detach: () => {
-        if (!attached) return;
-        attached = false;
+        if (!open) return;
+        open = false;
         entry.streams -= 1;
         if (entry.streams === 0 && entry.outgoing.current === undefined) this.#nodes.delete(node);
       },
     };
+    return attached;
   }
 
   #entry(node: string): NodeEntry {
@@ -166,6 +170,8 @@ export class SnapshotPublisher<T> {
 
 export interface AttachedNode {
   readonly outgoing: LatestValue<OutgoingSnapshot | undefined>;
+  /** It serves this already; nothing had to be sent. */
+  serves(snapshot: PublishedSnapshot): void;
   applied(snapshot: PublishedSnapshot): void;
   rejected(snapshot: PublishedSnapshot, code: string, reason: string): void;
   detach(): void;
