@@ -74,6 +74,10 @@ export class NetNamespace {
   /** Makes a bridge, up, with addresses. Ports join by `bridge` of a link end, or `ip link set … master`. */
   async bridge(name: string, options: { readonly addresses?: readonly string[] } = {}): Promise<void> {
     await this.ip('link', 'add', 'name', name, 'type', 'bridge', 'forward_delay', '0', 'stp_state', '0');
+    // A bridge takes the lowest address of its ports, which changes as they come, until it is given one: as container
+    // runtimes do, it is given the one that it has.
+    const mac = /link\/ether (\S+)/.exec(await this.ip('link', 'show', name))?.[1];
+    if (mac !== undefined) await this.ip('link', 'set', name, 'address', mac);
     await this.ip('link', 'set', name, 'up');
     await this.address(name, ...(options.addresses ?? []));
   }

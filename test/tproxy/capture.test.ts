@@ -81,10 +81,11 @@ describeRequiring(needs, 'Interception on real traffic', () => {
         ([4, 6] as const).flatMap((family) => [
           get(net.client, url(address.service[family], 80)),
           get(net.client, url(address.server[family], 8080)),
+          get(net.client, url(address.remote[family], 80)),
           get(net.outside, url(address.server[family], 8080)),
         ]),
       );
-      expect(dead).toEqual(Array(6).fill(refusal));
+      expect(dead).toEqual(Array(8).fill(refusal));
       // Not enrolled: not concerned.
       expect(await get(net.outside, url(address.client[4], 8080))).toContain('client:8080');
 

@@ -1,7 +1,7 @@
 // What interception keeps out besides capturing: false sources, old connections, translated ones; and how it ends.
 import { once } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import type { NetNamespace } from '../../src/testing/netns-namespace.js';
 import { describeRequiring } from '../support/requirements.js';
@@ -9,7 +9,10 @@ import { Agent, address, get, installKubeProxy, makeNodeLab, plan, url } from '.
 import type { NodeLab } from './support/node-lab.js';
 
 const needs = { netns: true, native: true, commands: ['nft', 'iptables', 'curl'] };
+const forgedAdvertisement = fileURLToPath(new URL('./support/forged-advertisement.ts', import.meta.url));
 const persistentClient = fileURLToPath(new URL('./support/persistent-client.mjs', import.meta.url));
+
+const running: Agent[] = [];
 
 async function startAgent(
   net: NodeLab,
@@ -17,6 +20,7 @@ async function startAgent(
   listen: Record<string, unknown> = {},
 ): Promise<Agent> {
   const agent = await Agent.start(net.node);
+  running.push(agent);
   const { withoutNft, ...rest } = options;
   await agent.tell({ op: 'create', options: rest, withoutNft: withoutNft === true });
   await agent.tell({ op: 'listen', ...listen });
@@ -57,11 +61,11 @@ describeRequiring(needs, 'pods on a bridge', () => {
     expect(await agent.tell({ op: 'apply', plan: { ...plan, host: { mode: 'allow', probes: [] } } })).toMatchObject({
       mode: 'tproxy',
     });
-    expect(await get(net.client, url(address.service[4], 80), ...impostor, '--max-time', '1')).toBe('timeout');
-    expect(await get(net.client, url('10.1.0.1', 8080), ...impostor, '--max-time', '1')).toBe('timeout');
+    expect(await get(net.client, url(address.service[4], 80), ...impostor, '--max-time', '0.6')).toBe('timeout');
+    expect(await get(net.client, url('10.1.0.1', 8080), ...impostor, '--max-time', '0.6')).toBe('timeout');
     // Nor can it draw the victim's traffic to itself, by ARP or neighbour advertisement.
-    expect(await get(net.node, url(address.server[4], 8080), '--max-time', '1')).not.toContain('client');
-    expect(await get(net.node, url(address.server[6], 8080), '--max-time', '1')).not.toContain('client');
+    expect(await get(net.node, url(address.server[4], 8080), '--max-time', '0.6')).not.toContain('client');
+    expect(await get(net.node, url(address.server[6], 8080), '--max-time', '0.6')).not.toContain('client');
     expect(((await agent.tell({ op: 'counters' })) as { spoofedDropped: number }).spoofedDropped).toBeGreaterThan(0);
 
     // Honest pods are not disturbed.
@@ -85,9 +89,46 @@ describeRequiring(needs, 'pods on a bridge', () => {
       { namespace: net.node, device: 'v-stranger', bridge: 'br0' },
       { namespace: stranger, device: 'eth0', addresses: [`${address.client[4]}/24`] },
     );
-    expect(await get(stranger, url('10.1.0.1', 8080), '--max-time', '1')).toBe('timeout');
+    expect(await get(stranger, url('10.1.0.1', 8080), '--max-time', '0.6')).toBe('timeout');
+    // Nor without asking for the gateway's address first.
+    const dropped = async (): Promise<number> =>
+      ((await agent.tell({ op: 'counters' })) as { spoofedDropped: number }).spoofedDropped;
+    const mac = /link\/ether (\S+)/.exec(await net.node.ip('link', 'show', 'br0'))?.[1] ?? '';
+    await stranger.ip('neigh', 'replace', '10.1.0.1', 'lladdr', mac, 'dev', 'eth0');
+    const before = await dropped();
+    expect(await get(stranger, url('10.1.0.1', 8080), '--max-time', '0.6')).toBe('timeout');
+    expect(await dropped()).toBeGreaterThan(before);
     // The plan is of before: what an agent hears of it.
     expect(await agent.tell({ op: 'verify' })).toEqual({ ok: true, problems: [] });
+  });
+
+  test('a forged neighbour advertisement from an honest address redirects nobody', async () => {
+    const neighbour = async (): Promise<string> =>
+      /lladdr (\S+)/.exec(await net.node.ip('-6', 'neigh', 'show', address.server[6]))?.[1] ?? 'none';
+    const forge = (): Promise<unknown> =>
+      net.client.exec(process.execPath, [
+        '--conditions=meshwright-source',
+        '--import',
+        'tsx',
+        forgedAdvertisement,
+        'fd01::1',
+        address.server[6],
+      ]);
+    await net.node.exec('curl', ['-s', '-g', '--max-time', '2', url(address.server[6], 9090)]);
+    const honest = await neighbour();
+    const dropped = async (): Promise<number> =>
+      ((await agent.tell({ op: 'counters' })) as { spoofedDropped: number }).spoofedDropped;
+    const before = await dropped();
+    await forge();
+    await expect.poll(dropped).toBeGreaterThan(before);
+    expect(await neighbour()).toBe(honest);
+    // Control: without the pins it works.
+    await net.node.exec('nft', ['delete', 'table', 'netdev', 'meshwright']);
+    await forge();
+    await expect.poll(neighbour).not.toBe(honest);
+    await net.node.ip('-6', 'neigh', 'flush', 'all');
+    expect(await agent.tell({ op: 'verify' })).toMatchObject({ ok: false });
+    await agent.tell({ op: 'apply', plan });
   });
 
   test('with bridge netfilter on, REDIRECT is chosen, and works between pods of one bridge', async () => {
@@ -110,6 +151,10 @@ describeRequiring(needs, 'pods on a bridge', () => {
 
 describeRequiring(needs, 'pods on routed interfaces', () => {
   let net: NodeLab;
+  // A test that fails must not take the next one's port.
+  afterEach(async () => {
+    for (const agent of running.splice(0)) await agent.kill();
+  });
   beforeAll(async () => {
     net = await makeNodeLab('routed');
     await installKubeProxy(net.node, 'iptables-nft');
@@ -209,20 +254,38 @@ describeRequiring(needs, 'pods on routed interfaces', () => {
       await net.node.exec('iptables-nft', ['-t', 'nat', '-D', 'PREROUTING', '-j', 'KUBE-SERVICES']);
   });
 
-  test('without nft, iptables pins pods itself', async () => {
-    const agent = await startAgent(net, { backend: 'iptables', withoutNft: true });
-    await agent.tell({ op: 'apply', plan });
-    expect(await agent.tell({ op: 'verify' })).toEqual({ ok: true, problems: [] });
-    await net.client.ip('address', 'add', '10.1.0.99/32', 'dev', 'eth0');
-    expect(await get(net.client, url('192.168.9.2', 8080), '--interface', '10.1.0.99', '--max-time', '1')).toBe(
-      'timeout',
-    );
-    expect(await get(net.client, url('192.168.9.2', 8080))).toContain('outside:8080');
-    expect(((await agent.tell({ op: 'counters' })) as { spoofedDropped: number }).spoofedDropped).toBeGreaterThan(0);
-    await net.client.ip('address', 'del', '10.1.0.99/32', 'dev', 'eth0');
-    await agent.tell({ op: 'clear' });
-    await agent.kill();
-  });
+  test.each([{}, { backend: 'iptables' }, { backend: 'iptables', withoutNft: true }])(
+    'a false source address is dropped (%j)',
+    async (options) => {
+      const agent = await startAgent(net, options);
+      expect(await net.node.exec('sysctl', ['-n', 'net.ipv4.conf.v-client.rp_filter'])).toMatchObject({
+        stdout: '0\n',
+      });
+      await agent.tell({ op: 'apply', plan });
+      expect(await agent.tell({ op: 'verify' })).toEqual({ ok: true, problems: [] });
+      await net.client.address('eth0', '10.1.0.99/32', 'fd01::99/128');
+      await net.node.route('10.1.0.99/32', { device: 'v-client' });
+      await net.node.route('fd01::99/128', { device: 'v-client' });
+      expect(await get(net.client, url('fd09::2', 8080), '--interface', 'fd01::99', '--max-time', '0.6')).toBe('timeout');
+      expect(await get(net.client, url('fd09::2', 8080), '--interface', address.client[6])).toContain('outside:8080');
+      expect(await get(net.client, url('192.168.9.2', 8080), '--interface', '10.1.0.99', '--max-time', '0.6')).toBe(
+        'timeout',
+      );
+      expect(await get(net.client, url('192.168.9.2', 8080))).toContain('outside:8080');
+      expect(((await agent.tell({ op: 'counters' })) as { spoofedDropped: number }).spoofedDropped).toBeGreaterThan(0);
+      await agent.tell({ op: 'clear' });
+      // Control: without the pins both get through.
+      expect(await get(net.client, url('192.168.9.2', 8080), '--interface', '10.1.0.99')).toBe(
+        'outside:8080 from 10.1.0.99',
+      );
+      expect(await get(net.client, url('fd09::2', 8080), '--interface', 'fd01::99')).toBe('outside:8080 from fd01::99');
+      for (const extra of ['10.1.0.99/32', 'fd01::99/128']) {
+        await net.client.ip('address', 'del', extra, 'dev', 'eth0');
+        await net.node.ip(extra.includes(':') ? '-6' : '-4', 'route', 'del', extra);
+      }
+      await agent.kill();
+    },
+  );
 
   test('marks of others are neither read nor changed', async () => {
     const agent = await startAgent(net, {

@@ -83,6 +83,25 @@ describe('the nftables rules', () => {
     }
   });
 
+  test('pods are pinned by IPv4, ARP, IPv6 and neighbour discovery, and may not pose as routers', async () => {
+    const { interception, restored } = await open();
+    await interception.apply(plan);
+    const text = restored('nft')[0]?.input ?? '';
+    for (const rule of [
+      'type filter hook ingress devices = { "veth1" } priority -500',
+      'meta protocol != { ip, ip6, arp } counter name spoofed_dropped drop',
+      'meta protocol arp iifname . arp saddr ip != @pins4 counter name spoofed_dropped drop',
+      'meta protocol ip iifname . ip saddr != @pins4 counter name spoofed_dropped drop',
+      'iifname . ip6 saddr != @pins6 counter name spoofed_dropped drop',
+      'icmpv6 type { nd-router-advert, nd-redirect } counter name spoofed_dropped drop',
+      'icmpv6 type nd-neighbor-advert jump neighbour_target',
+      'elements = { "veth1" . 0xfd010000000000000000000000000005 }',
+      'elements = { 0xfe800000000000000000000000000001 }',
+    ]) {
+      expect(text).toContain(rule);
+    }
+  });
+
   test('marks are always masked, with the values that were given', async () => {
     const { interception, restored, calls } = await open({
       marks: { intercept: { mark: 0x40, mask: 0xc0 }, upstream: { mark: 0x1, mask: 0x3 } },

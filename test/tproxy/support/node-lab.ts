@@ -44,6 +44,7 @@ export class Agent {
   }
 
   async kill(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     const ended = once(this.process, 'exit');
     this.process.kill('SIGKILL');
     await ended;
@@ -71,6 +72,8 @@ export const address = {
   server: { 4: '10.1.0.6', 6: 'fd01::6' },
   outside: { 4: '192.168.9.2', 6: 'fd09::2' },
   service: { 4: '10.96.0.10', 6: 'fd96::10' },
+  /** A service whose endpoint is on another machine, so that no guard of this node's pods stands behind the capture. */
+  remote: { 4: '10.96.0.20', 6: 'fd96::20' },
 } as const;
 
 export async function makeNodeLab(layout: Layout): Promise<NodeLab> {
@@ -130,36 +133,37 @@ export async function makeNodeLab(layout: Layout): Promise<NodeLab> {
 
 export type KubeProxy = 'iptables-legacy' | 'iptables-nft' | 'nft';
 
-/** Destination NAT of the ClusterIP in the shape of each kind of kube-proxy. */
+const translations = [
+  { service: address.service, target: { 4: '10.1.0.6:8080', 6: '[fd01::6]:8080' } },
+  { service: address.remote, target: { 4: '192.168.9.2:8080', 6: '[fd09::2]:8080' } },
+] as const;
+
+/** Destination NAT of the ClusterIPs in the shape of each kind of kube-proxy. */
 export async function installKubeProxy(node: NetNamespace, kind: KubeProxy): Promise<void> {
   if (kind === 'nft') {
-    const rules = `table ip kube-proxy { chain nat-prerouting { type nat hook prerouting priority -100;
-ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.0.6:8080
-}
-chain nat-output { type nat hook output priority -100;
-ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.0.6:8080
-}
-}
-table ip6 kube-proxy { chain nat-prerouting { type nat hook prerouting priority -100;
-ip6 daddr fd96::10 tcp dport 80 dnat to [fd01::6]:8080
-}
-}
-`;
+    const chains = (rules: readonly string[]): string =>
+      ['prerouting', 'output']
+        .map((hook) => `chain nat-${hook} {\ntype nat hook ${hook} priority -100;\n${rules.join('\n')}\n}\n`)
+        .join('');
+    const rulesOf = (family: 4 | 6): string[] =>
+      translations.map(
+        (one) => `ip${family === 6 ? '6' : ''} daddr ${one.service[family]} tcp dport 80 dnat to ${one.target[family]}`,
+      );
+    const rules = `table ip kube-proxy {\n${chains(rulesOf(4))}}\ntable ip6 kube-proxy {\n${chains(rulesOf(6))}}\n`;
     await node.exec('nft', ['-f', '-'], { input: rules });
     return;
   }
-  for (const [family, service, target] of [
-    ['', '10.96.0.10', '10.1.0.6:8080'],
-    ['6', 'fd96::10', '[fd01::6]:8080'],
-  ] as const) {
-    const command = kind.replace('iptables', `ip${family}tables`);
+  for (const family of [4, 6] as const) {
+    const command = kind.replace('iptables', `ip${family === 6 ? '6' : ''}tables`);
+    const rules = translations.map(
+      ({ service, target }) =>
+        `-A KUBE-SERVICES -d ${service[family]} -p tcp --dport 80 -j DNAT --to-destination ${target[family]}`,
+    );
     const input = `*nat
 :KUBE-SERVICES - [0:0]
-:KUBE-SEP-A - [0:0]
 -A PREROUTING -j KUBE-SERVICES
 -A OUTPUT -j KUBE-SERVICES
--A KUBE-SERVICES -d ${service} -p tcp --dport 80 -j KUBE-SEP-A
--A KUBE-SEP-A -p tcp -j DNAT --to-destination ${target}
+${rules.join('\n')}
 COMMIT
 *filter
 :KUBE-FORWARD - [0:0]
@@ -173,7 +177,7 @@ COMMIT
 
 /** What `curl` in `namespace` gets: the body, or why it failed. */
 export async function get(namespace: NetNamespace, url: string, ...options: readonly string[]): Promise<string> {
-  const args = ['-sS', '-g', '--max-time', '2', ...options, url];
+  const args = ['-sS', '-g', '--max-time', '1.5', ...options, url];
   const { status, stdout, stderr } = await namespace.exec('curl', args, { allowFailure: true });
   if (status === 0) return stdout.trim();
   // 7: the connection was refused at once. 52, 56: it was reset after it was made. 28: no answer.
@@ -187,7 +191,7 @@ export function url(ip: string, port: number): string {
   return ip.includes(':') ? `http://[${ip}]:${String(port)}/` : `http://${ip}:${String(port)}/`;
 }
 
-/** The service and the server pod are enrolled; the client pod is not. */
+/** The services and the server pod are enrolled; the client pod is not. */
 export const plan: InterceptionPlan = {
   pods: [
     { hostInterface: 'v-client', addresses: [address.client[4], address.client[6]] },
@@ -196,6 +200,8 @@ export const plan: InterceptionPlan = {
   outbound: [
     { ip: address.service[4], port: 80 },
     { ip: address.service[6], port: 80 },
+    { ip: address.remote[4], port: 80 },
+    { ip: address.remote[6], port: 80 },
     { ip: address.server[4] },
     { ip: address.server[6] },
   ],
