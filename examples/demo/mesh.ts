@@ -132,6 +132,7 @@ export class DemoMesh implements AsyncDisposable {
   /** Has the controller make a one-time join token for a node, and puts it where the node's agent looks for it. */
   async makeJoinToken(node: string): Promise<void> {
     const join_ = await callAdmin(this.adminOf('controller'), 'join-token', { node });
+    await mkdir(join(this.directory, node), { recursive: true, mode: 0o700 });
     await writeFile(join(this.directory, node, 'join.json'), JSON.stringify(join_), { mode: 0o600 });
   }
 

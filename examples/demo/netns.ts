@@ -24,7 +24,7 @@ export async function runNetns(
   say: (line: string) => void,
   options: { readonly keep: boolean },
 ): Promise<void> {
-  say('Building the network: 3 nodes, a controller, an outsider, 12 pods, kube-proxy rules ...');
+  say('Building the network: 3 nodes, a controller, an outsider, 13 pods, kube-proxy rules ...');
   const mesh = await DemoMesh.create();
   try {
     say('Starting the controller and the agents, which join with one-time tokens ...');

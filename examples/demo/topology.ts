@@ -98,6 +98,7 @@ export const pods: readonly PodSpec[] = [
     app: 'http',
     ports: [8080],
   },
+  { name: 'journal-0', namespace: 'production', node: 'node-b', address: '10.244.2.71', app: 'tcp', ports: [7000] },
   { name: 'ledger-0', namespace: 'production', node: 'node-b', address: '10.244.2.70', app: 'tcp', ports: [7000] },
 ];
 
@@ -107,6 +108,7 @@ export const services: readonly ServiceSpec[] = [
   { name: 'secrets-vault', clusterIp: '10.96.10.50', port: 8080, endpoints: ['10.244.2.50:8080'] },
   { name: 'legacy-open', clusterIp: '10.96.10.60', port: 8080, endpoints: ['10.244.2.60:8080'] },
   { name: 'legacy-guarded', clusterIp: '10.96.10.61', port: 8080, endpoints: ['10.244.2.61:8080'] },
+  { name: 'journal', clusterIp: '10.96.10.71', port: 7000, endpoints: ['10.244.2.71:7000'] },
   { name: 'ledger', clusterIp: '10.96.10.70', port: 7000, endpoints: ['10.244.2.70:7000'] },
 ];
 

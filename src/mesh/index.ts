@@ -25,7 +25,7 @@ export type { AgentIntrospectionOptions, AgentStatus } from './agent-introspecti
 export { formatStatus, formatTunnels } from './agent-tables.js';
 export type { TunnelRow } from './agent-tables.js';
 export { localPrincipals } from './local-principals.js';
-export { MeshIndex, resourceKey } from './mesh-index.js';
+export { MeshIndex, meshServices, resourceKey } from './mesh-index.js';
 export type { Destination } from './mesh-index.js';
 export { parseMeshState, prepareMeshView } from './mesh-view.js';
 export type { MeshView } from './mesh-view.js';

@@ -1,5 +1,5 @@
 import type { InterceptionPlan } from '../tproxy/index.js';
-import { resourceKey } from './mesh-index.js';
+import { meshServices, resourceKey } from './mesh-index.js';
 import type { MeshIndex } from './mesh-index.js';
 import type { HostInterface } from './outbound/source-pins.js';
 
@@ -8,7 +8,7 @@ import type { HostInterface } from './outbound/source-pins.js';
  * interface). A local pod whose interface is unknown is captured nowhere as a source, and is not pinned; as a
  * destination it is protected all the same.
  *
- * - from pods: the ClusterIPs and ports of enrolled services, and every port of enrolled pods;
+ * - from pods: the ClusterIPs and ports of the mesh's services, and every port of enrolled pods;
  * - to local enrolled pods from anywhere else: the inbound listener;
  * - from the host itself to local enrolled pods: by the `hostTraffic` setting.
  */
@@ -18,13 +18,11 @@ export function interceptionPlan(index: MeshIndex, interfaces: ReadonlyMap<strin
     const hostInterface = interfaces.get(resourceKey(workload));
     return hostInterface === undefined ? [] : [{ hostInterface: hostInterface.name, addresses: workload.addresses }];
   });
-  const services = state.services
-    .filter((service) => service.enrolled)
-    .flatMap((service) =>
-      service.ports
-        .filter((port) => port.protocol === 'TCP')
-        .flatMap((port) => service.clusterIps.map((ip) => ({ ip, port: port.port }))),
-    );
+  const services = meshServices(state).flatMap((service) =>
+    service.ports
+      .filter((port) => port.protocol === 'TCP')
+      .flatMap((port) => service.clusterIps.map((ip) => ({ ip, port: port.port }))),
+  );
   const enrolled = state.workloads.filter((workload) => workload.enrolled);
   const local = localWorkloads.filter((workload) => workload.enrolled);
   return {

@@ -11,6 +11,19 @@ export function resourceKey(resource: { readonly namespace: string; readonly nam
   return `${resource.namespace}/${resource.name}`;
 }
 
+/**
+ * The services whose addresses the mesh captures: those that are enrolled, and those with an enrolled workload behind
+ * them. Without the second half, a ClusterIP that kube-proxy translates to an enrolled pod would be a way around the mesh.
+ */
+export function meshServices(state: MeshState): readonly MeshService[] {
+  const enrolled = new Set(state.workloads.filter((workload) => workload.enrolled).map(resourceKey));
+  return state.services.filter(
+    (service) =>
+      service.enrolled ||
+      service.ports.some((port) => port.endpoints.some((endpoint) => enrolled.has(endpoint.workload))),
+  );
+}
+
 /** Where a captured connection wants to go. */
 export type Destination =
   | { readonly kind: 'service'; readonly service: MeshService; readonly port: ServicePort }
@@ -62,7 +75,7 @@ export class MeshIndex {
     return this.#workloadByKey.get(key);
   }
 
-  /** The enrolled service or enrolled workload behind a captured original destination. */
+  /** The service of the mesh (`meshServices`) or enrolled workload behind a captured original destination. */
   destinationAt(ip: string, port: number): Destination | undefined {
     const service = this.#serviceByAddress.get(formatSocketAddress({ ip, port }));
     if (service !== undefined) return service;
@@ -109,8 +122,7 @@ function indexAddresses(state: MeshState): Map<string, Workload> {
 
 function indexServices(state: MeshState): Map<string, Destination> {
   const index = new Map<string, Destination>();
-  for (const service of state.services) {
-    if (!service.enrolled) continue;
+  for (const service of meshServices(state)) {
     for (const port of service.ports) {
       if (port.protocol !== 'TCP') continue;
       for (const ip of service.clusterIps) {

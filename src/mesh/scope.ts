@@ -1,9 +1,9 @@
-import { resourceKey } from './mesh-index.js';
+import { meshServices, resourceKey } from './mesh-index.js';
 import type { MeshState, PolicyManifest, Workload } from './resources.js';
 
 /**
  * Cuts a mesh state down to what the agent of `node` needs: its own workloads in full; of the others only what it takes
- * to dial them and to recognise their addresses (no labels, no probe ports); services that are enrolled, or that have a
+ * to dial them and to recognise their addresses (no labels, no probe ports); the mesh's services, and those with a
  * local endpoint; and only policies that can judge a local workload.
  */
 export function scopeToNode(state: MeshState, node: string): MeshState {
@@ -12,13 +12,16 @@ export function scopeToNode(state: MeshState, node: string): MeshState {
       .filter((service) => service.ports.some((port) => port.endpoints.some((endpoint) => endpoint.node === node)))
       .map(resourceKey),
   );
+  const inMesh = new Set(meshServices(state).map(resourceKey));
   const localNamespaces = new Set(
     state.workloads.filter((workload) => workload.node === node).map((workload) => workload.namespace),
   );
   return {
     ...state,
     workloads: state.workloads.map((workload) => (workload.node === node ? workload : remote(workload))),
-    services: state.services.filter((service) => service.enrolled || localServices.has(resourceKey(service))),
+    services: state.services.filter(
+      (service) => inMesh.has(resourceKey(service)) || localServices.has(resourceKey(service)),
+    ),
     policies: state.policies.filter((policy) => concerns(policy, localServices, localNamespaces)),
     denied: state.denied.filter(({ service }) => service === '*' || localServices.has(service)),
   };

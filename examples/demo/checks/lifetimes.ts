@@ -28,11 +28,11 @@ export function checkJoining(mesh: DemoMesh, list: Checklist, lifetimes: Lifetim
   });
 }
 
-/** Load from the frontend pod: HTTP to backend-api, and one raw connection to the ledger. */
+/** Load from the frontend pod: HTTP to backend-api, and one raw connection to the journal. */
 export function startLoad(mesh: DemoMesh, name = 'load'): Running {
   return mesh.run(name, mesh.fabric.pod('web-frontend'), 'load.mjs', [
     clusterUrl('backend-api', '/api'),
-    '10.96.10.70',
+    '10.96.10.71',
     '7000',
   ]);
 }

@@ -46,7 +46,7 @@ interface Capture {
 }
 
 async function capture(space: NetNamespace, device: string, file: string): Promise<Capture> {
-  const child = space.spawn('tcpdump', ['-i', device, '-s', '0', '-U', '-Z', 'root', '-w', file], {
+  const child = space.spawn('tcpdump', ['-i', device, '-s', '0', '-U', '--immediate-mode', '-Z', 'root', '-w', file], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   await new Promise<void>((resolve, reject) => {

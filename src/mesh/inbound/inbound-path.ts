@@ -316,6 +316,10 @@ export class InboundPath implements Closable {
         return;
       }
     }
+    if (connection.admission.verdict === 'allow') {
+      const { decision } = connection.admission;
+      notify(this.#observer, { type: 'request', connection: connection.facts, protocol: 'tcp', decision });
+    }
     connection.open('opaque');
     const result = await splice(downstream, upstream, { signal });
     ended({

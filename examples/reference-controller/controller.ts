@@ -1,0 +1,107 @@
+/**
+ * The reference controller: reads manifests, issues certificates and tokens, and sends each agent the snapshot of its
+ * node. Composition only; every part is a public export of the package.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SpiffeCA, SvidRenewer, caRoutes, fileStore, localGrants } from 'meshwright/ca';
+import { closeAll } from 'meshwright/core';
+import type { Closable, Logger } from 'meshwright/core';
+import { ManifestDirectory } from 'meshwright/kubernetes';
+import { AdminSocket, ControlPlaneServer, peerOf, scopeToNode, workloadRegistry } from 'meshwright/mesh';
+import type { MeshState } from 'meshwright/mesh';
+import { SnapshotPublisher, snapshotRoutes } from 'meshwright/snapshot';
+import { TrustDomain, controllerId } from 'meshwright/spiffe';
+import { controllerMetrics, metricsServer } from 'meshwright/telemetry';
+import type { ControllerConfig } from './config.js';
+
+export async function startController(config: ControllerConfig, logger: Logger): Promise<Closable> {
+  const parts: Pick<Closable, 'close'>[] = [];
+  const close = (): Promise<void> => closeAll(parts);
+  try {
+    const metrics = controllerMetrics();
+    const trustDomain = TrustDomain.parse(config.trustDomain);
+    const ca = await SpiffeCA.openOrCreate({
+      trustDomain,
+      svidTtlMs: config.svidTtlMs,
+      store: fileStore({
+        directory: join(config.data, 'ca'),
+        key: { file: await keyFile(config) },
+      }),
+      observer: metrics.observers.ca,
+    });
+    parts.push(ca);
+    const joinTokens = await ca.joinTokens();
+
+    const manifests = await ManifestDirectory.open({
+      directory: config.manifests,
+      trustDomain: config.trustDomain,
+      settings: { defaultAction: config.defaultAction },
+      dataDirectory: join(config.data, 'manifests'),
+      logger,
+    });
+    parts.push(manifests);
+
+    const publisher = new SnapshotPublisher<MeshState>({ observer: metrics.observers.snapshot });
+    const publish = (state: MeshState): void => {
+      for (const { name } of state.nodes) publisher.publish(name, scopeToNode(state, name));
+    };
+    publish(manifests.state.current);
+    manifests.state.subscribe(publish);
+
+    const id = controllerId(trustDomain);
+    const issueOwn = localGrants(ca, id, { ttlMs: config.svidTtlMs });
+    const own = await SvidRenewer.start({ spiffeId: id, attest: issueOwn, renew: () => issueOwn, logger });
+    parts.push(own);
+    const tokens = ca.tokens({ registry: workloadRegistry(manifests.state), ttlMs: config.tokenTtlMs });
+    const server = await ControlPlaneServer.listen({
+      ...config.listen,
+      svid: own.svid,
+      bundle: ca.bundle,
+      routes: [
+        caRoutes({ ca, tokens, joinTokens, peerOf, logger, observer: metrics.observers.ca }),
+        snapshotRoutes({ publisher, peerOf, logger, observer: metrics.observers.snapshot }),
+      ],
+      logger,
+      observer: metrics.observers.controlPlane,
+    });
+    parts.push(server);
+
+    parts.push(
+      await metricsServer({ ...config.metrics, registry: metrics.registry }),
+      await AdminSocket.listen({
+        path: config.admin,
+        logger,
+        calls: {
+          status: () => ({ nodes: publisher.statuses(), problems: manifests.problems.current }),
+          'join-token': (body) => joinTokens.create({ node: nodeOf(body) }),
+        },
+      }),
+    );
+    logger.info('ready', { listen: config.listen, manifests: config.manifests });
+    return { close, destroy: () => void close(), [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The key that encrypts the CA's store, made at the first start: 32 random bytes as base64. */
+async function keyFile(config: ControllerConfig): Promise<string> {
+  const path = config.keyFile ?? join(config.data, 'ca.key');
+  try {
+    await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || config.keyFile !== undefined) throw error;
+    await mkdir(config.data, { recursive: true, mode: 0o700 });
+    await writeFile(path, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flag: 'wx' });
+  }
+  return path;
+}
+
+function nodeOf(body: unknown): string {
+  const node = (body as { readonly node?: unknown } | undefined)?.node;
+  if (typeof node !== 'string' || node === '') throw new Error('expected { "node": "<name>" }');
+  return node;
+}
