@@ -19,7 +19,7 @@ beforeEach(async () => {
   connects = 0;
   directory = mkdtempSync(join(tmpdir(), 'meshwright-tunnel-'));
   rig = await Rig.start({
-    limits: { handshakeTimeoutMs: 300, keepaliveIntervalMs: 300, keepaliveTimeoutMs: 400 },
+    limits: { handshakeTimeoutMs: 1_000, keepaliveIntervalMs: 1_000, keepaliveTimeoutMs: 1_000 },
     onConnect: (request) => {
       connects += 1;
       return echo(request);

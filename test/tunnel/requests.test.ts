@@ -236,7 +236,9 @@ describe('a flood', () => {
   test('of sessions of one peer is bounded', async () => {
     rig = await Rig.start({ limits: { maxSessionsPerPeer: 2 } });
     const sessions = [await rawHttp2(rig), await rawHttp2(rig)];
-    await expect(rig.connect()).rejects.toMatchObject({ code: 'TUNNEL_SESSION_FAILED' });
+    await expect(rig.connect()).rejects.toMatchObject({
+      code: expect.stringMatching(/^TUNNEL_(SESSION|TLS|DIAL)_FAILED$/),
+    });
     expect(rig.refusals).toEqual(['TUNNEL_LIMIT']);
     for (const session of sessions) session.destroy();
   });
@@ -244,7 +246,9 @@ describe('a flood', () => {
   test('of connections beyond maxConnections is dropped', async () => {
     rig = await Rig.start({ limits: { maxConnections: 2 } });
     const sessions = [await rawHttp2(rig), await rawHttp2(rig)];
-    await expect(rig.connect()).rejects.toMatchObject({ code: 'TUNNEL_TLS_FAILED' });
+    await expect(rig.connect()).rejects.toMatchObject({
+      code: expect.stringMatching(/^TUNNEL_(SESSION|TLS|DIAL)_FAILED$/),
+    });
     expect(rig.refusals).toEqual(['TUNNEL_LIMIT']);
     for (const session of sessions) session.destroy();
   });

@@ -135,7 +135,8 @@ describe('the client', () => {
 
   test('says why when the server refuses its certificate', async () => {
     rig = await Rig.start({ authorizePeer: () => 'not today' });
-    await expect(rig.connect()).rejects.toMatchObject({ code: 'TUNNEL_SESSION_FAILED' });
+    // Depends on how far the client is when the connection is closed.
+    await expect(rig.connect()).rejects.toMatchObject({ code: expect.stringMatching(/^TUNNEL_(SESSION|TLS)_FAILED$/) });
     expect(rig.logged('TUNNEL_PEER_NOT_AUTHORIZED')[0]?.fields['reason']).toMatch(/not today/);
   });
 });
@@ -230,13 +231,13 @@ describe('renewal', () => {
       }
     });
     for (let round = 0; round < 10; round += 1) {
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      const goal = requests + 10;
+      await until(() => requests >= goal, 10_000);
       if (round % 2 === 0) rig.serverSvid.set(rig.ca.svid(agentB));
       else rig.clientSvid.set(rig.ca.svid(agentA));
     }
     stop = true;
     await Promise.all(load);
-    expect(requests).toBeGreaterThan(50);
     raw.stream.end('long-lived');
     expect((await readAll(raw.stream)).toString()).toBe('long-lived');
     await until(() => rig.server.sessions.length <= 1);
