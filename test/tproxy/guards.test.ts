@@ -266,7 +266,9 @@ describeRequiring(needs, 'pods on routed interfaces', () => {
       await net.client.address('eth0', '10.1.0.99/32', 'fd01::99/128');
       await net.node.route('10.1.0.99/32', { device: 'v-client' });
       await net.node.route('fd01::99/128', { device: 'v-client' });
-      expect(await get(net.client, url('fd09::2', 8080), '--interface', 'fd01::99', '--max-time', '0.6')).toBe('timeout');
+      expect(await get(net.client, url('fd09::2', 8080), '--interface', 'fd01::99', '--max-time', '0.6')).toBe(
+        'timeout',
+      );
       expect(await get(net.client, url('fd09::2', 8080), '--interface', address.client[6])).toContain('outside:8080');
       expect(await get(net.client, url('192.168.9.2', 8080), '--interface', '10.1.0.99', '--max-time', '0.6')).toBe(
         'timeout',
