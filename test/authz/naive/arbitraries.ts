@@ -1,0 +1,346 @@
+/** Random policies and requests from a small vocabulary, so that they often meet. */
+import fc from 'fast-check';
+import type { AuthzRequest } from '../../../src/authz/index.js';
+
+const trustDomain = fc.constantFrom('cluster.local', 'mesh.example', 'old.example', 'foreign.example');
+const namespace = fc.constantFrom('shop', 'prod', 'prod-evil', 'istio-system');
+const account = fc.constantFrom('web', 'api', 'default');
+const node = fc.constantFrom('node-a', 'edge-1', 'untrusted-1');
+const label = fc.constantFrom('web', 'api');
+
+const workloadId = fc.tuple(trustDomain, namespace, account).map(([td, ns, sa]) => `spiffe://${td}/ns/${ns}/sa/${sa}`);
+const spiffeId = fc.oneof(
+  { weight: 6, arbitrary: workloadId },
+  { weight: 1, arbitrary: fc.tuple(trustDomain, node).map(([td, name]) => `spiffe://${td}/agent/${name}`) },
+  { weight: 1, arbitrary: workloadId.map((id) => `${id}/extra`) },
+  { weight: 1, arbitrary: fc.constantFrom('spiffe://mesh.example/controller', 'spiffe://mesh.example/ns/shop') },
+);
+const method = fc.constantFrom('GET', 'POST', 'DELETE');
+const segment = fc.constantFrom('api', 'admin', 'v1', 'x', '%41', 'caf%C3%A9');
+const path = fc.oneof(
+  { weight: 6, arbitrary: fc.array(segment, { maxLength: 4 }).map((list) => `/${list.join('/')}`) },
+  {
+    weight: 2,
+    arbitrary: fc
+      .array(
+        fc.constantFrom(
+          '/api',
+          '/admin',
+          '/',
+          '//',
+          '/..',
+          '/.',
+          '%2f',
+          '%2E%2e',
+          '\\',
+          ';x',
+          '%00',
+          '%zz',
+          '?q=/admin',
+          '#f',
+          '%25',
+          'é',
+          '%c0%af',
+          '/x.',
+        ),
+        { maxLength: 5 },
+      )
+      .map((list) => list.join('')),
+  },
+);
+const ip = fc.constantFrom('10.0.0.1', '10.0.1.7', '192.168.0.9', 'fd00::1', 'fd00:1::2', 'not-an-ip');
+const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(arbitrary, { nil: undefined, freq: 4 });
+const claim = fc.oneof(
+  fc.constantFrom('a', 'b', 'a b', ''),
+  fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 3 }),
+  fc.integer(),
+  fc.boolean(),
+);
+
+const claims = fc.record(
+  {
+    iss: fc.constantFrom('https://issuer.example', 'other'),
+    sub: fc.constantFrom('alice', 'bob'),
+    aud: claim,
+    azp: claim,
+    scope: claim,
+    groups: claim,
+    nested: fc.record({ role: claim }),
+  },
+  { requiredKeys: [] },
+);
+
+export const request: fc.Arbitrary<AuthzRequest> = fc.record({
+  source: fc.record({
+    principal: maybe(spiffeId),
+    node: maybe(fc.tuple(trustDomain, node).map(([td, name]) => `spiffe://${td}/agent/${name}`)),
+    ip: maybe(ip),
+    remoteIp: fc.option(ip, { nil: undefined }),
+  }),
+  destination: fc.record({
+    namespace: fc.constantFrom('shop', 'prod'),
+    services: maybe(fc.array(fc.constantFrom('prod/api', 'shop/web', 'api'), { maxLength: 3 })),
+    labels: maybe(fc.dictionary(fc.constantFrom('app', 'tier'), label, { maxKeys: 2 })),
+    ip: maybe(ip),
+    port: maybe(fc.constantFrom(80, 443, 8080)),
+    sni: maybe(fc.constantFrom('a.example', 'b.example')),
+  }),
+  http: maybe(
+    fc.record({
+      method: fc.oneof({ weight: 8, arbitrary: method }, { weight: 1, arbitrary: fc.constantFrom('get', 'G T', '') }),
+      path,
+      host: maybe(fc.constantFrom('shop.example', 'SHOP.example:8080', 'other.example')),
+      headers: maybe(
+        fc.dictionary(
+          fc.constantFrom('x-env', 'X-Env', 'x-b'),
+          fc.oneof(fc.constantFrom('prod', 'dev', ''), fc.constant(['prod', 'dev'])),
+          { maxKeys: 3 },
+        ),
+      ),
+    }),
+  ),
+  jwt: maybe(fc.record({ claims })),
+  custom: maybe(
+    fc.dictionary(fc.constantFrom('one', 'two'), fc.constantFrom('allow' as const, 'deny' as const), { maxKeys: 2 }),
+  ),
+});
+
+const list = <T>(value: fc.Arbitrary<T>, max = 3): fc.Arbitrary<T[]> =>
+  fc.array(value, { minLength: 1, maxLength: max });
+/** Some of the fields, at least one. */
+const someOf = (fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Record<string, unknown>> =>
+  fc
+    .subarray(Object.keys(fields), { minLength: 1, maxLength: Math.min(3, Object.keys(fields).length) })
+    .chain((names) =>
+      fc.record(Object.fromEntries(names.map((name) => [name, fields[name] ?? fc.constant(undefined)]))),
+    );
+const withNots = (fields: Record<string, fc.Arbitrary<unknown>>): Record<string, fc.Arbitrary<unknown>> =>
+  Object.fromEntries(
+    Object.entries(fields).flatMap(([name, value]) => [
+      [name, value],
+      [`not${name.slice(0, 1).toUpperCase()}${name.slice(1)}`, value],
+    ]),
+  );
+
+const principalPattern = fc.constantFrom(
+  'cluster.local/ns/shop/sa/web',
+  'mesh.example/ns/prod/sa/api',
+  'old.example/ns/prod/*',
+  'mesh.example/ns/prod*',
+  '*/sa/web',
+  '*',
+  'foreign.example/*',
+  'mesh.example/agent/node-a',
+  'mesh.example/ns/shop/sa/web/extra',
+);
+const cidr = fc.constantFrom('10.0.0.0/24', '10.0.0.0/8', '192.168.0.9', 'fd00::/16', 'fd00::1', '0.0.0.0/0', '::/0');
+const port = fc.constantFrom('80', '443', '8080');
+const hostPattern = fc.constantFrom('shop.example', '*.example', 'shop.example:*', 'SHOP.EXAMPLE', '*');
+const text = fc.constantFrom('prod', 'dev', '*', 'p*', '*v', 'prod,dev');
+const claimText = fc.constantFrom('a', 'b', 'a b', '*', 'a*', '*b');
+
+const conditionKeys: readonly (readonly [string, fc.Arbitrary<string>])[] = [
+  ['request.headers[X-Env]', text],
+  ['source.ip', cidr],
+  ['remote.ip', cidr],
+  ['destination.ip', cidr],
+  ['destination.port', port],
+  ['source.namespace', fc.constantFrom('shop', 'prod', 'prod*', '*-evil', 'p*d', '*')],
+  ['source.principal', principalPattern],
+  ['source.serviceAccount', fc.constantFrom('web', 'prod/api')],
+  ['source.trustDomain', fc.constantFrom('mesh.example', '*.example', 'foreign*')],
+  [
+    'request.auth.principal',
+    fc.constantFrom('https://issuer.example/alice', 'https://issuer.example/*', '*/bob', '*', 'other/alice'),
+  ],
+  ['request.auth.audiences', claimText],
+  ['request.auth.presenter', claimText],
+  ['request.auth.claims[scope]', claimText],
+  ['request.auth.claims[groups]', claimText],
+  ['request.auth.claims[nested][role]', claimText],
+  ['connection.sni', fc.constantFrom('a.example', '*.example', 'b*')],
+  ['experimental.envoy.filters.network.mysql_proxy[db.table]', text],
+];
+const customKeys = conditionKeys.filter(([key]) => !/^(source\.(principal|namespace)|request\.auth)/.test(key));
+
+const condition = (keys: typeof conditionKeys): fc.Arbitrary<unknown> =>
+  fc
+    .constantFrom(...keys)
+    .chain(([key, value]) =>
+      fc
+        .record({ key: fc.constant(key), values: list(value), notValues: list(value) }, { requiredKeys: ['key'] })
+        .filter((each) => each.values !== undefined || each.notValues !== undefined),
+    );
+
+const sourceFields = (custom: boolean): Record<string, fc.Arbitrary<unknown>> =>
+  withNots({
+    ...(custom
+      ? {}
+      : {
+          principals: list(principalPattern),
+          namespaces: list(fc.constantFrom('shop', 'prod', 'prod*', '*-evil', 'p*d')),
+          requestPrincipals: list(fc.constantFrom('https://issuer.example/alice', '*')),
+        }),
+    trustDomains: list(fc.constantFrom('mesh.example', '*.example')),
+    ipBlocks: list(cidr),
+    remoteIpBlocks: list(cidr),
+  });
+
+const source = (custom: boolean): fc.Arbitrary<unknown> =>
+  (custom
+    ? someOf(sourceFields(true))
+    : fc.oneof(
+        { weight: 5, arbitrary: someOf(sourceFields(false)) },
+        {
+          weight: 2,
+          arbitrary: someOf(withNots({ serviceAccounts: list(fc.constantFrom('web', 'prod/api', 'shop/web')) })),
+        },
+      )
+  ).map((fields) => ({ source: fields }));
+
+const operation = someOf(
+  withNots({
+    hosts: list(hostPattern),
+    ports: list(port),
+    methods: list(fc.constantFrom('GET', 'POST', 'P*', '*T', '*')),
+    paths: list(
+      fc.constantFrom(
+        '/api',
+        '/api/*',
+        '/api*',
+        '*/v1',
+        '*',
+        '/api/{*}',
+        '/{**}',
+        '/api/{**}/v1',
+        '/{*}/v1',
+        '/',
+        '/admin',
+      ),
+    ),
+  }),
+).map((fields) => ({ operation: fields }));
+
+const sparse = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(value, { maxLength: 2 });
+const tidy = (rule: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(rule).filter(([, value]) => value !== undefined));
+
+const istioRule = (custom: boolean): fc.Arbitrary<unknown> =>
+  fc
+    .record({
+      from: maybe(sparse(source(custom))),
+      to: maybe(sparse(operation)),
+      when: maybe(sparse(condition(custom ? customKeys : conditionKeys))),
+    })
+    .map(tidy);
+
+const istioPolicy = fc
+  .record({
+    action: fc.constantFrom('ALLOW', 'ALLOW', 'DENY', 'DENY', 'CUSTOM', 'AUDIT', undefined),
+    in: fc.constantFrom('shop', 'prod', 'istio-system'),
+    dryRun: fc.integer({ min: 0, max: 9 }),
+  })
+  .chain(({ action, in: own, dryRun }) =>
+    fc
+      .record({
+        rules: fc.array(istioRule(action === 'CUSTOM'), {
+          minLength: action === undefined || action === 'ALLOW' ? 0 : 1,
+          maxLength: 3,
+        }),
+        target: fc.oneof(
+          fc.constant({}),
+          fc
+            .dictionary(fc.constantFrom('app', 'tier'), label, { maxKeys: 2 })
+            .map((matchLabels) => ({ selector: { matchLabels } })),
+          fc.constantFrom('api', 'web').map((name) => ({ targetRefs: [{ group: '', kind: 'Service', name }] })),
+        ),
+        provider: fc.constantFrom('one', 'two'),
+      })
+      .map(({ rules, target, provider }) => ({
+        apiVersion: 'security.istio.io/v1',
+        kind: 'AuthorizationPolicy',
+        metadata: {
+          name: '',
+          namespace: own,
+          ...(dryRun === 0 && (action === 'ALLOW' || action === 'DENY')
+            ? { annotations: { 'istio.io/dry-run': 'true' } }
+            : {}),
+        },
+        spec: {
+          ...target,
+          ...(action === undefined ? {} : { action }),
+          ...(action === 'CUSTOM' ? { provider: { name: provider } } : {}),
+          rules,
+        },
+      })),
+  );
+
+const nativeSource = someOf(
+  withNots({
+    namespaces: list(fc.constantFrom('shop', 'prod')),
+    serviceAccounts: list(fc.constantFrom('web', 'prod/api', '*/default')),
+    spiffeIds: list(
+      fc.constantFrom(
+        'spiffe://mesh.example/ns/*/sa/web',
+        'spiffe://*/agent/untrusted-*',
+        'spiffe://mesh.example/**',
+        'spiffe://*/**/web',
+        'spiffe://mesh.example/agent/node-a',
+        'spiffe://*/ns/prod*/**',
+      ),
+    ),
+    ipBlocks: list(cidr),
+  }),
+);
+const nativeOperation = someOf({
+  ...withNots({
+    methods: list(method),
+    paths: list(fc.constantFrom('/api', '/api/*', '/api/**', '/**/v1', '/**', '/a*', '/?', '/*/v1/**', '/caf%C3%A9')),
+    hosts: list(hostPattern),
+    ports: list(fc.oneof(port, fc.constantFrom(80, 443))),
+  }),
+  headers: list(
+    fc
+      .record(
+        { name: fc.constantFrom('x-env', 'X-B'), values: list(text), notValues: list(text) },
+        { requiredKeys: ['name'] },
+      )
+      .filter((each) => each.values !== undefined || each.notValues !== undefined),
+    2,
+  ),
+});
+
+const nativePolicy = fc.constantFrom('ALLOW', 'DENY').chain((action) =>
+  fc
+    .record({
+      rules: fc.array(
+        fc
+          .record({
+            from: maybe(sparse(nativeSource)),
+            to: maybe(sparse(nativeOperation)),
+            when: maybe(sparse(condition(conditionKeys))),
+          })
+          .map(tidy),
+        { minLength: action === 'DENY' ? 1 : 0, maxLength: 3 },
+      ),
+      target: fc.constantFrom(['prod', 'api'], ['shop', 'web']),
+      nested: fc.boolean(),
+    })
+    .map(({ rules, target: [own, name], nested }) => ({
+      apiVersion: 'novaedge.io/v1alpha1',
+      kind: 'ProxyPolicy',
+      metadata: { name: '', namespace: own },
+      spec: {
+        type: 'MeshAuthorization',
+        targetRef: { kind: 'Service', name },
+        ...(nested ? { meshAuthorization: { action, rules } } : { action, rules }),
+      },
+    })),
+);
+
+export const policies: fc.Arbitrary<Record<string, unknown>[]> = fc
+  .array(fc.oneof(istioPolicy, nativePolicy), { maxLength: 5 })
+  .map((each) =>
+    each.map((policy, index) => ({ ...policy, metadata: { ...policy.metadata, name: `p${String(index)}` } })),
+  );
