@@ -1,4 +1,15 @@
-export * from './control-plane/index.js';
+export { ControlPlaneError, controlPlaneErrorCodes } from './control-plane/errors.js';
+export type { ControlPlaneErrorCode } from './control-plane/errors.js';
+export type { ControlPlaneEvent } from './control-plane/events.js';
+export type { ControlPlaneLimits } from './control-plane/limits.js';
+export { peerIdOf, peerOf } from './control-plane/peer.js';
+export type { ControlPlanePeer } from './control-plane/peer.js';
+export { ControlPlaneServer } from './control-plane/control-plane-server.js';
+export type { ControlPlaneServerOptions } from './control-plane/control-plane-server.js';
+export { controlPlaneTransport } from './control-plane/control-plane-transport.js';
+export type { ClosableTransport, ControlPlaneTransportOptions } from './control-plane/control-plane-transport.js';
+export { joinTransport } from './control-plane/join-transport.js';
+export type { JoinTransportOptions } from './control-plane/join-transport.js';
 export { AdminSocket, callAdmin } from './admin-socket.js';
 export type { AdminHandler, AdminSocketOptions } from './admin-socket.js';
 export type { AuthenticatedSource, UnverifiedSource } from './authenticated-source.js';
