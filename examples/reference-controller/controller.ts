@@ -45,7 +45,7 @@ export async function startController(config: ControllerConfig, logger: Logger):
 
     const publisher = new SnapshotPublisher<MeshState>({ observer: metrics.observers.snapshot });
     const publish = (state: MeshState): void => {
-      for (const { name } of state.nodes) publisher.publish(name, scopeToNode(state, name));
+      publisher.publishAll(state.nodes.map(({ name }) => [name, scopeToNode(state, name)] as const));
     };
     publish(manifests.state.current);
     manifests.state.subscribe(publish);

@@ -88,6 +88,7 @@ export function mapCheckedObjects(
     policies: policies.map(({ source, manifest }) => ({ source: `${source.file}:${String(source.line)}`, manifest })),
     denied: [...denialsFor(broken, { services: serviceNames, rootNamespace })],
     settings: {
+      rootNamespace,
       defaultAction: options.settings?.defaultAction ?? 'allow',
       hostTraffic: options.settings?.hostTraffic ?? 'probes',
     },

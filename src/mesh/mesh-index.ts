@@ -84,20 +84,24 @@ export class MeshIndex {
   }
 
   /**
-   * `namespace/name` of every service that has this pod and port as an endpoint, ready or not: while an endpoint is not
-   * ready its service's policies must still apply to whoever dials the pod directly.
+   * `namespace/name` of every service that has this pod and port as an endpoint, ready or not, at whichever of the pod's
+   * addresses: while an endpoint is not ready, or when a pod is dialled at an address that its service does not list, the
+   * service's policies must still apply.
    */
   servicesOf(ip: string, port: number): readonly string[] {
     return this.#servicesByEndpoint.get(formatSocketAddress({ ip, port })) ?? [];
   }
 
-  /** Why everything to one of these services is denied, or undefined when nothing is. */
-  deniedReason(services: readonly string[]): string | undefined {
-    for (const service of services) {
-      const reason = this.#denied.get(service);
+  /**
+   * Why everything to a workload of `namespace` that belongs to these services is denied, or undefined when nothing is.
+   * A denial names a service, a whole namespace (`namespace/*`), or everything (`*`).
+   */
+  deniedReason(namespace: string, services: readonly string[]): string | undefined {
+    for (const denied of [...services, `${namespace}/*`, '*']) {
+      const reason = this.#denied.get(denied);
       if (reason !== undefined) return reason;
     }
-    return this.#denied.get('*');
+    return undefined;
   }
 }
 
@@ -144,14 +148,17 @@ function indexServices(state: MeshState): Map<string, Destination> {
 
 function indexEndpoints(state: MeshState): Map<string, string[]> {
   const index = new Map<string, string[]>();
+  const addressesOf = new Map(state.workloads.map((workload) => [resourceKey(workload), workload.addresses]));
   for (const service of state.services) {
     for (const port of service.ports) {
       if (port.protocol !== 'TCP') continue;
       for (const endpoint of port.endpoints) {
-        const address = formatSocketAddress({ ip: endpoint.address, port: endpoint.port });
-        const services = index.get(address) ?? [];
-        if (!services.includes(resourceKey(service))) services.push(resourceKey(service));
-        index.set(address, services);
+        for (const ip of new Set([endpoint.address, ...(addressesOf.get(endpoint.workload) ?? [])])) {
+          const address = formatSocketAddress({ ip, port: endpoint.port });
+          const services = index.get(address) ?? [];
+          if (!services.includes(resourceKey(service))) services.push(resourceKey(service));
+          index.set(address, services);
+        }
       }
     }
   }

@@ -33,10 +33,11 @@ export function prepareMeshView(node: string): (next: MeshState) => MeshView {
     const state = parseMeshState(next);
     return Object.freeze({
       index: MeshIndex.build(state, node),
-      engine: AuthzEngine.compile(
-        state.policies.map((policy) => policy),
-        { trustDomain: state.trustDomain, defaultAction: state.settings.defaultAction },
-      ),
+      engine: AuthzEngine.compile(state.policies, {
+        trustDomain: state.trustDomain,
+        rootNamespace: state.settings.rootNamespace,
+        defaultAction: state.settings.defaultAction,
+      }),
     });
   };
 }

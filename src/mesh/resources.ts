@@ -95,6 +95,8 @@ export const policyManifestSchema = z
 
 export const meshSettingsSchema = z
   .object({
+    /** Namespace whose Istio policies apply to the whole mesh. Default `istio-system`. */
+    rootNamespace: name.default('istio-system'),
     /** What happens at a destination that no policy targets. Default `allow`, as the NovaEdge guide has it. */
     defaultAction: z.enum(['allow', 'deny']).default('allow'),
     /** Plaintext from the host to enrolled pods. Default `probes`: declared probe ports only. */
@@ -116,10 +118,14 @@ export const meshStateSchema = z
     policies: z.array(policyManifestSchema),
     /**
      * `namespace/name` of services whose policies could not be read and have no last good form: everything to them is
-     * denied. `*` denies all.
+     * denied. `namespace/*` denies all workloads of a namespace, `*` all.
      */
     denied: z.array(z.object({ service: z.string(), reason: z.string() }).strict().readonly()).default([]),
-    settings: meshSettingsSchema.default({ defaultAction: 'allow', hostTraffic: 'probes' }),
+    settings: meshSettingsSchema.default({
+      rootNamespace: 'istio-system',
+      defaultAction: 'allow',
+      hostTraffic: 'probes',
+    }),
   })
   .strict()
   .readonly();

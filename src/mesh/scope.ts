@@ -23,7 +23,12 @@ export function scopeToNode(state: MeshState, node: string): MeshState {
       (service) => inMesh.has(resourceKey(service)) || localServices.has(resourceKey(service)),
     ),
     policies: state.policies.filter((policy) => concerns(policy, localServices, localNamespaces)),
-    denied: state.denied.filter(({ service }) => service === '*' || localServices.has(service)),
+    denied: state.denied.filter(
+      ({ service }) =>
+        service === '*' ||
+        localServices.has(service) ||
+        (service.endsWith('/*') && localNamespaces.has(service.slice(0, -2))),
+    ),
   };
 }
 

@@ -43,6 +43,18 @@ describe('MeshIndex', () => {
     expect(index.servicesOf('10.244.1.6', 9999)).toEqual([]);
   });
 
+  it("applies a service's policies at every address of its pods", () => {
+    // The service lists the IPv4 address only; the pod answers on IPv6 as well.
+    expect(MeshIndex.build(meshState(), 'node-a').servicesOf('fd00:1::6', 8080)).toEqual(['production/api']);
+  });
+
+  it('counts a service as of the mesh when a workload behind it is enrolled', () => {
+    const [service] = meshStateInput().services;
+    if (service === undefined) throw new Error('fixture');
+    const index = MeshIndex.build(meshState({ services: [{ ...service, enrolled: false }] }), 'node-a');
+    expect(index.destinationAt('10.96.0.10', 80)).toMatchObject({ kind: 'service' });
+  });
+
   it('refuses a state in which one address belongs to two workloads', () => {
     const input = meshStateInput();
     const state = meshState({
@@ -66,10 +78,13 @@ describe('MeshIndex', () => {
 
   it('reports the reason for which a service is denied, and `*` for all', () => {
     const one = MeshIndex.build(meshState({ denied: [{ service: 'production/api', reason: 'broken' }] }), 'node-a');
-    expect(one.deniedReason(['production/api'])).toBe('broken');
-    expect(one.deniedReason(['production/other'])).toBeUndefined();
+    expect(one.deniedReason('production', ['production/api'])).toBe('broken');
+    expect(one.deniedReason('production', ['production/other'])).toBeUndefined();
+    const space = MeshIndex.build(meshState({ denied: [{ service: 'production/*', reason: 'space' }] }), 'node-a');
+    expect(space.deniedReason('production', [])).toBe('space');
+    expect(space.deniedReason('frontend', [])).toBeUndefined();
     const all = MeshIndex.build(meshState({ denied: [{ service: '*', reason: 'all broken' }] }), 'node-a');
-    expect(all.deniedReason([])).toBe('all broken');
+    expect(all.deniedReason('production', [])).toBe('all broken');
   });
 });
 

@@ -53,7 +53,7 @@ export function admit(
   }
 
   const services = index.servicesOf(destination.ip, destination.port);
-  const unreadable = index.deniedReason(services);
+  const unreadable = index.deniedReason(workload.namespace, services);
   if (unreadable !== undefined) return { ...refused('policy-unreadable', unreadable, workload), services };
 
   const request: AuthzRequest = {
