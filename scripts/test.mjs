@@ -10,7 +10,7 @@ import { setup } from './setup.mjs';
 
 const requireAll = process.env.MESHWRIGHT_REQUIRE_ALL === '1';
 const paths = process.argv.slice(2);
-const resultsFile = join(root, 'build/test-results.json');
+const resultsFile = join(root, `build/test-results-${process.pid}.json`);
 const longestRunMs = 40 * 60_000;
 
 const count = { passed: 0, failed: 0, skipped: 0 };
@@ -59,6 +59,8 @@ function readResults() {
     return JSON.parse(readFileSync(resultsFile, 'utf8'));
   } catch {
     return undefined;
+  } finally {
+    rmSync(resultsFile, { force: true });
   }
 }
 
@@ -77,7 +79,6 @@ function countFile(file) {
 
 async function runTests() {
   mkdirSync(join(root, 'build'), { recursive: true });
-  rmSync(resultsFile, { force: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultsFile}`];
   const { status } = await run(process.execPath, [tools.vitest, 'run', ...reporters, ...paths], {
     inherit: true,
@@ -104,7 +105,7 @@ try {
   fail(error.message.split('\n')[0]);
 }
 
-for (const [reason, number] of skipReasons) say(`skipped: ${number} tests: ${reason}`);
+for (const [reason, number] of skipReasons) say(`skipped: ${number} ${number === 1 ? 'test' : 'tests'}: ${reason}`);
 for (const failure of failures) say(`failed: ${failure}`);
 const summary = [`${count.passed} passed`, `${count.failed} failed`];
 if (count.skipped > 0) summary.push(`${count.skipped} skipped`);
