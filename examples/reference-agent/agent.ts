@@ -35,13 +35,16 @@ import { Interception, InterfaceMonitor, TproxyListener, dialUpstream, findHostI
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
 import type { AgentConfig } from './config.js';
 
+type Part = Pick<Closable, 'close'> & Partial<Closable>;
+
 export async function startAgent(config: AgentConfig, logger: Logger): Promise<Closable> {
-  const parts: Pick<Closable, 'close'>[] = [];
+  const parts: Part[] = [];
   const stopped = new AbortController();
-  const close = async (): Promise<void> => {
+  const end = (drainTimeoutMs: number): Promise<void> => {
     stopped.abort(new Error('the agent is closing'));
-    await closeAll(parts);
+    return closeAll(parts, { drainTimeoutMs });
   };
+  const close = (): Promise<void> => end(config.drainTimeoutMs);
   try {
     const metrics = meshMetrics();
     const trustDomain = TrustDomain.parse(config.trustDomain);
@@ -240,9 +243,9 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
       break;
     }
     logger.info('ready', { node: config.node, interception: interception.describe().mode });
-    return { close, destroy: () => void close(), [Symbol.asyncDispose]: close };
+    return { close, destroy: () => void end(0), [Symbol.asyncDispose]: close };
   } catch (error) {
-    await close();
+    await end(0);
     throw error;
   }
 }

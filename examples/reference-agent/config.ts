@@ -32,6 +32,8 @@ export const agentConfigSchema = z
     metrics: listener.default({ host: '127.0.0.1', port: 9090 }),
     /** Unix socket of `mesh status` and `mesh tunnels`. */
     admin: z.string().default('/run/meshwright/agent.sock'),
+    /** How long open connections may go on after SIGTERM. */
+    drainTimeoutMs: z.number().int().min(0).default(5_000),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .strict();

@@ -17,8 +17,9 @@ import { controllerMetrics, metricsServer } from 'meshwright/telemetry';
 import type { ControllerConfig } from './config.js';
 
 export async function startController(config: ControllerConfig, logger: Logger): Promise<Closable> {
-  const parts: Pick<Closable, 'close'>[] = [];
-  const close = (): Promise<void> => closeAll(parts);
+  const parts: (Pick<Closable, 'close'> & Partial<Closable>)[] = [];
+  const end = (drainTimeoutMs: number): Promise<void> => closeAll(parts, { drainTimeoutMs });
+  const close = (): Promise<void> => end(2_000);
   try {
     const metrics = controllerMetrics();
     const trustDomain = TrustDomain.parse(config.trustDomain);
@@ -80,9 +81,9 @@ export async function startController(config: ControllerConfig, logger: Logger):
       }),
     );
     logger.info('ready', { listen: config.listen, manifests: config.manifests });
-    return { close, destroy: () => void close(), [Symbol.asyncDispose]: close };
+    return { close, destroy: () => void end(0), [Symbol.asyncDispose]: close };
   } catch (error) {
-    await close();
+    await end(0);
     throw error;
   }
 }

@@ -16,7 +16,7 @@ export type { LogFields, Logger } from './logger.js';
 export { noObserver, notify } from './observer.js';
 export type { ObservedEvent, Observer } from './observer.js';
 export { closeAll } from './lifecycle.js';
-export type { Closable } from './lifecycle.js';
+export type { Closable, CloseAllOptions } from './lifecycle.js';
 export { LatestValueCell, constantValue } from './latest-value.js';
 export type { LatestValue } from './latest-value.js';
 export { ipBytes, ipFamily, parseIp, tryParseIp } from './ip-address.js';

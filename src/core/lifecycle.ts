@@ -1,3 +1,6 @@
+import { systemClock } from './clock.js';
+import type { Clock } from './clock.js';
+
 /**
  * The lifecycle of everything that holds sockets, timers or processes.
  *
@@ -11,15 +14,37 @@ export interface Closable extends AsyncDisposable {
   destroy(reason?: Error): void;
 }
 
-/** Closes all, last first, and reports every failure together as an `AggregateError`. */
-export async function closeAll(closables: Iterable<Pick<Closable, 'close'>>): Promise<void> {
+export interface CloseAllOptions {
+  /** What has not finished by itself after this long is destroyed. Default: never. */
+  readonly drainTimeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/**
+ * Closes all, last first, each after the one before it has ended, and reports every failure together as an
+ * `AggregateError`. With `drainTimeoutMs` the whole takes no longer than that: what is left then is destroyed at once.
+ */
+export async function closeAll(
+  closables: Iterable<Pick<Closable, 'close'> & Partial<Pick<Closable, 'destroy'>>>,
+  options: CloseAllOptions = {},
+): Promise<void> {
+  const left = [...closables];
+  const overdue = new Error('not closed within the drain time-out');
+  const timer =
+    options.drainTimeoutMs === undefined
+      ? undefined
+      : (options.clock ?? systemClock).timer(options.drainTimeoutMs, () => {
+          for (const closable of left.toReversed()) closable.destroy?.(overdue);
+        });
   const failures: unknown[] = [];
-  for (const closable of [...closables].reverse()) {
+  while (left.length > 0) {
     try {
-      await closable.close();
+      await left.at(-1)?.close();
     } catch (error) {
       failures.push(error);
     }
+    left.pop();
   }
+  timer?.cancel();
   if (failures.length > 0) throw new AggregateError(failures, `${String(failures.length)} parts failed to close`);
 }
