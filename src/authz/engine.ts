@@ -1,6 +1,8 @@
 /** The authorization engine: policies in, decisions out; no network, no files. */
 import { compileSteps } from './compile.js';
 import type { Compilation } from './compile.js';
+import { CoverageCounter } from './coverage.js';
+import type { CoverageReport } from './coverage.js';
 import { prepareDecision } from './decision.js';
 import type { ConnectionDecision, Decision } from './decision.js';
 import { Evaluation, undecidedConnection } from './evaluation.js';
@@ -118,6 +120,17 @@ export class AuthzEngine {
     }
   }
 
+  /** Which policies, rules and values `requests` exercise; for tests of policies. */
+  coverage(requests: Iterable<AuthzRequest>): CoverageReport {
+    const counter = new CoverageCounter();
+    for (const request of requests) {
+      if (this.authorize(request).reason === malformedReason || this.#load(request, false) !== undefined) continue;
+      const groups = [...this.#applicable.groups, ...this.#applicable.uncertain];
+      counter.record(new Set(groups.flatMap((group) => group.policies)), this.#facts);
+    }
+    return counter.report(this.#policies.policies);
+  }
+
   #load(request: AuthzRequest, ignoreHttp: boolean): string | undefined {
     const refusal = this.#facts.load(request, this.#principals, ignoreHttp);
     if (refusal === undefined) this.#policies.collect(request.destination, this.#applicable);
@@ -139,6 +152,8 @@ export class AuthzEngine {
   }
 }
 
+const malformedReason = 'the authorization request is malformed';
+
 function malformedRequest(): ReturnType<typeof prepareDecision> {
-  return prepareDecision('deny', 'the authorization request is malformed');
+  return prepareDecision('deny', malformedReason);
 }

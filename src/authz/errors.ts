@@ -9,6 +9,10 @@ export const authzErrorCodes = defineErrorCodes({
     when: 'One or more policies are malformed; `problems` of the error lists every one of them.',
     fix: 'Correct each problem: it names the file, the field, what was expected and the fix. The engine in force stays in force.',
   },
+  AUTHZ_TEST_MALFORMED: {
+    when: 'A policy test file does not parse; the message names the field.',
+    fix: 'Correct the field; docs/authz.md describes the format.',
+  },
   AUTHZ_OPTION_INVALID: {
     when: 'An option of the engine is of the wrong type or out of its bounds.',
     fix: 'Correct the named option; its docstring gives the values it takes.',

@@ -13,3 +13,15 @@ export { formatProblem } from './problem.js';
 export type { PolicyProblem } from './problem.js';
 export type { WrappedManifest } from './manifest.js';
 export type { PathNormalization } from './path-normalization.js';
+export type { CoverageReport, PolicyCoverage, RuleCoverage, ValueCoverage } from './coverage.js';
+export { readPolicyTests, readRequest, runPolicyTests } from './policy-tests.js';
+export type {
+  PolicyTest,
+  PolicyTestFile,
+  PolicyTestResult,
+  TestMesh,
+  TestService,
+  TestWorkload,
+} from './policy-tests.js';
+export { lintPolicies } from './lint.js';
+export type { LintFacts } from './lint.js';

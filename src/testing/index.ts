@@ -16,3 +16,5 @@ export { TestMesh, createTestMesh } from './test-mesh.js';
 export type { TestRequestOptions, TestResponse, TestWorkload } from './test-mesh.js';
 export { TestNode } from './test-node.js';
 export type { TestMeshOptions, TestServer, TestServiceOptions, TestWorkloadOptions } from './test-mesh-options.js';
+export { authzMatchers } from './authz-matchers.js';
+export type { AuthzMatcherOptions, AuthzMatchers } from './authz-matchers.js';

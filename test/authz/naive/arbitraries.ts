@@ -324,7 +324,7 @@ const nativePolicy = fc.constantFrom('ALLOW', 'DENY').chain((action) =>
           .map(tidy),
         { minLength: action === 'DENY' ? 1 : 0, maxLength: 3 },
       ),
-      target: fc.constantFrom(['prod', 'api'], ['shop', 'web']),
+      target: fc.constantFrom<[string, string]>(['prod', 'api'], ['shop', 'web']),
       nested: fc.boolean(),
     })
     .map(({ rules, target: [own, name], nested }) => ({
@@ -339,8 +339,14 @@ const nativePolicy = fc.constantFrom('ALLOW', 'DENY').chain((action) =>
     })),
 );
 
+const numbered = (list: { metadata: object }[]): Record<string, unknown>[] =>
+  list.map((policy, index) => ({ ...policy, metadata: { ...policy.metadata, name: `p${String(index)}` } }));
+
 export const policies: fc.Arbitrary<Record<string, unknown>[]> = fc
   .array(fc.oneof(istioPolicy, nativePolicy), { maxLength: 5 })
-  .map((each) =>
-    each.map((policy, index) => ({ ...policy, metadata: { ...policy.metadata, name: `p${String(index)}` } })),
-  );
+  .map(numbered);
+
+/** Enough for the index to branch. */
+export const manyPolicies: fc.Arbitrary<Record<string, unknown>[]> = fc
+  .noShrink(fc.array(fc.oneof(istioPolicy, nativePolicy, nativePolicy), { minLength: 30, maxLength: 60 }))
+  .map(numbered);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AuthzEngine } from '../../../src/authz/index.js';
 import type { AuthzRequest } from '../../../src/authz/index.js';
-import { policies, request } from './arbitraries.js';
+import { manyPolicies, policies, request } from './arbitraries.js';
 import { naiveAllowed } from './evaluator.js';
 
 const numRuns = Number(process.env.MESHWRIGHT_FUZZ_RUNS ?? '400');
@@ -33,6 +33,53 @@ describe('random policies and requests', () => {
         }
       }),
       { numRuns },
+    );
+  });
+
+  it('the engine agrees where many policies are indexed, and after some of them changed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('ALLOW', 'DENY'),
+        manyPolicies,
+        manyPolicies,
+        many(60),
+        async (action, manifests, others, asked) => {
+          // One action and one place, so that the rules meet in one index.
+          const gather = (list: readonly Record<string, unknown>[], prefix: string): Record<string, unknown>[] =>
+            list.map((manifest, index) => {
+              const { spec } = manifest as { spec: { meshAuthorization?: object; rules?: unknown[] } };
+              const native = manifest.kind === 'ProxyPolicy';
+              const body = { ...(spec.meshAuthorization ?? spec) } as { rules?: unknown[] };
+              const rules =
+                body.rules === undefined || body.rules.length === 0
+                  ? [{ to: [native ? { ports: ['80'] } : { operation: { ports: ['80'] } }] }]
+                  : body.rules;
+              return {
+                ...manifest,
+                metadata: { name: `${prefix}${String(index)}`, namespace: 'prod' },
+                spec: native
+                  ? { type: 'MeshAuthorization', targetRef: { kind: 'Service', name: 'api' }, action, rules }
+                  : { action, rules },
+              };
+            });
+          const first = gather(manifests, 'a');
+          const second = [...first, ...gather(others, 'b').slice(0, 40)];
+          const third = [...second.slice(3), ...gather(others, 'c').slice(0, 3)];
+          let engine: AuthzEngine | undefined;
+          for (const set of [first, second, third]) {
+            engine = await AuthzEngine.compileAsync(set, { ...options, previous: engine });
+            const anew = AuthzEngine.compile(set, options);
+            for (const each of asked) {
+              const placed = { ...each, destination: { ...each.destination, namespace: 'prod', services: ['api'] } };
+              const actual = engine.authorize(placed);
+              expect(actual).toEqual(anew.authorize(placed));
+              if (actual.allowed !== naiveAllowed(set, placed, options))
+                throw new Error(`engine ${JSON.stringify(actual)}: ${JSON.stringify(placed)}`);
+            }
+          }
+        },
+      ),
+      { numRuns: Math.ceil(numRuns / 10) },
     );
   });
 
