@@ -10,7 +10,12 @@ export type { TproxyErrorCode } from './errors.js';
 export { NativeError, nativeErrorCodes } from '../internal/native/errors.js';
 export type { NativeErrorCode } from '../internal/native/errors.js';
 export { Interception } from './interception.js';
-export type { ApplyResult, InterceptionDescription, InterceptionOptions, VerifyResult } from './interception.js';
+export type {
+  ApplyResult,
+  InterceptionDescription,
+  InterceptionOptions,
+  VerifyResult,
+} from './interception-options.js';
 export type { InterceptionPlan } from './interception-plan.js';
 export type { InterceptionCounters, InterceptionMode } from './rule-backend.js';
 export type { CommandResult, RunCommand } from './run-command.js';

@@ -3,80 +3,26 @@ import type { Clock, Closable, Logger, Observer } from '../core/index.js';
 import { forgetConnections } from './conntrack.js';
 import type { TproxyEvent } from './events.js';
 import { normalPlan } from './interception-plan.js';
+import type {
+  ApplyResult,
+  InterceptionDescription,
+  InterceptionOptions,
+  VerifyResult,
+} from './interception-options.js';
 import type { InterceptionPlan, NormalPlan } from './interception-plan.js';
 import { chooseMode, bridgeNetfilterIsOn } from './interception-mode.js';
 import { resolveMarks } from './marks.js';
 import type { InterceptionMarks } from './marks.js';
 import { listInterfaces } from './network-interfaces.js';
-import type { NetworkInterface } from './network-interfaces.js';
 import { PolicyRoute } from './policy-route.js';
 import { openBackend } from './open-backend.js';
 import type { OpenedBackend } from './open-backend.js';
-import type { InterceptionCounters, InterceptionMode, RuleInput } from './rule-backend.js';
+import { destinationKey } from './rule-backend.js';
+import type { InterceptionCounters, RuleInput } from './rule-backend.js';
 import { runCommand } from './run-command.js';
 import type { RunCommand } from './run-command.js';
 import { topologyOf } from './topology.js';
 import type { Topology } from './topology.js';
-
-export interface InterceptionOptions {
-  /** Default `auto`: nftables where `nft` works, else iptables. */
-  readonly backend?: 'auto' | 'nftables' | 'iptables' | undefined;
-  /** Default `auto`: TPROXY where it can work, else REDIRECT. */
-  readonly mode?: 'auto' | InterceptionMode | undefined;
-  /** Port of the listener for traffic of local pods. Default 15001. */
-  readonly outboundPort?: number | undefined;
-  /** Port of the listener for traffic to local enrolled pods. Default 15006. */
-  readonly inboundPort?: number | undefined;
-  readonly marks?: Partial<InterceptionMarks> | undefined;
-  /** Number of the routing table that delivers captured packets. Default 15001. */
-  readonly routeTable?: number | undefined;
-  /**
-   * What becomes of captured traffic after `close()`: `closed` (default) keeps the rules, so that it is refused while no
-   * listener is there; `open` removes them, so that it flows in plaintext as without the mesh.
-   */
-  readonly failurePolicy?: 'closed' | 'open' | undefined;
-  readonly logger?: Logger | undefined;
-  readonly observer?: Observer<TproxyEvent> | undefined;
-  readonly clock?: Clock | undefined;
-  /** Replaces running `nft`, `iptables` and `ip`; for tests of the rule text. */
-  readonly run?: RunCommand | undefined;
-  /** Replaces reading the interfaces of the machine; for tests of the rule text. */
-  readonly interfaces?: (() => Promise<readonly NetworkInterface[]>) | undefined;
-}
-
-/** What is in place, for status output. */
-export interface InterceptionDescription {
-  readonly backend: 'nftables' | 'iptables';
-  /** Of the rules in place; undefined before the first `apply` and after `clear`. */
-  readonly mode: InterceptionMode | undefined;
-  readonly counts: {
-    readonly pods: number;
-    readonly outbound: number;
-    readonly inbound: number;
-    readonly probes: number;
-  };
-  /** Interfaces of the plan that do not exist; their pods are no sources. */
-  readonly missingInterfaces: readonly string[];
-  /** Shows the rules when typed as root. */
-  readonly inspectCommand: string;
-  readonly failurePolicy: 'closed' | 'open';
-  readonly outboundPort: number;
-  readonly inboundPort: number;
-}
-
-export interface VerifyResult {
-  /** The kernel's rules are those of the last plan. */
-  readonly ok: boolean;
-  /** What differs, as sentences. */
-  readonly problems: readonly string[];
-}
-
-export interface ApplyResult {
-  readonly mode: InterceptionMode;
-  readonly missingInterfaces: readonly string[];
-  /** Tracked connections to newly captured destinations that were cut loose. */
-  readonly forgottenConnections: number;
-}
 
 interface Applied {
   readonly input: RuleInput;
@@ -243,13 +189,16 @@ export class Interception implements Closable {
 
   async #apply(plan: NormalPlan): Promise<ApplyResult> {
     const { backend, removeOther } = this.#opened;
-    const previous = this.#applied?.input;
+    const previous = this.#applied;
+    const captured = previous === undefined ? await backend.captured() : capturedBy(previous.input.plan);
+    // An update of differences must not build upon, and then take for right, what somebody else has changed.
+    if (previous !== undefined && differences(previous.state, await backend.state()).length > 0) backend.forget();
     const input = await this.#applyToMachine(plan);
     const { mode, topology } = input;
     this.#applied = { input, state: await backend.state() };
     if (mode === 'redirect') await this.#route.remove();
     if (previous === undefined) await removeOther();
-    const forgottenConnections = await this.#forget(previous?.plan, plan);
+    const forgottenConnections = await this.#forget(captured, plan);
     this.#logger.info('interception rules applied', {
       backend: backend.name,
       mode,
@@ -297,14 +246,8 @@ export class Interception implements Closable {
     });
   }
 
-  async #forget(previous: NormalPlan | undefined, plan: NormalPlan): Promise<number> {
-    const key = ({ ip, port }: { readonly ip: string; readonly port?: number }): string => `${ip} ${String(port)}`;
-    const before = new Set(
-      [...(previous?.outbound ?? []), ...(previous?.inbound ?? []).map((ip) => ({ ip }))].map(key),
-    );
-    const added = [...plan.outbound, ...plan.inbound.map((ip) => ({ ip }))].filter(
-      (destination) => !before.has(key(destination)),
-    );
+  async #forget(captured: ReadonlySet<string>, plan: NormalPlan): Promise<number> {
+    const added = destinationsOf(plan).filter((destination) => !captured.has(destinationKey(destination)));
     if (this.#options.run !== undefined) return 0;
     try {
       return await forgetConnections(added);
@@ -335,6 +278,14 @@ export class Interception implements Closable {
   #refuseClosed(): void {
     if (this.#closing !== undefined) throw new CoreError('CORE_CLOSED', 'this interception is closed');
   }
+}
+
+function destinationsOf(plan: NormalPlan): readonly { readonly ip: string; readonly port?: number }[] {
+  return [...plan.outbound, ...plan.inbound.map((ip) => ({ ip }))];
+}
+
+function capturedBy(plan: NormalPlan): ReadonlySet<string> {
+  return new Set(destinationsOf(plan).map(destinationKey));
 }
 
 function usesIpv6(plan: NormalPlan): boolean {

@@ -2,7 +2,7 @@ import { TproxyError } from './errors.js';
 import { iptablesRestoreInput } from './iptables-ruleset.js';
 import type { Family } from './iptables-ruleset.js';
 import type { NftBackend } from './nft-backend.js';
-import { counterNames, countersFrom } from './rule-backend.js';
+import { counterNames, countersFrom, destinationKey } from './rule-backend.js';
 import type { InterceptionCounters, RuleBackend, RuleInput } from './rule-backend.js';
 import type { RunCommand } from './run-command.js';
 
@@ -89,6 +89,17 @@ COMMIT
     for (const family of families)
       lines.push(...ourLines(await this.#save(family)).map((line) => `IPv${String(family)} ${line}`));
     return [...lines, ...((await this.#pinning?.state()) ?? [])];
+  }
+
+  async captured(): Promise<ReadonlySet<string>> {
+    const keys = new Set<string>();
+    for (const family of families) {
+      const rule = /^-A NOVAEDGE_(?:OUT|IN) -d ([^/\s]+)\S* -p tcp(?: -m tcp --dport (\d+))?/gm;
+      for (const [, ip = '', port] of (await this.#save(family)).matchAll(rule)) {
+        keys.add(destinationKey({ ip, ...(port === undefined ? {} : { port: Number(port) }) }));
+      }
+    }
+    return keys;
   }
 
   async counters(): Promise<InterceptionCounters> {

@@ -143,9 +143,10 @@ function portOf(input: RuleInput, direction: Direction): number {
   return direction === 'outbound' ? input.outboundPort : input.inboundPort;
 }
 
-function hostRules({ plan, marks }: RuleInput, family: Family): string[] {
+function hostRules({ plan, marks, topology }: RuleInput, family: Family): string[] {
   if (plan.hostMode === 'allow') return [];
   const of = (ip: string): boolean => ipFamily(ip) === family;
+  const links = [...new Set(topology.pods.map((pod) => pod.layer3.name))].sort();
   const probes = plan.hostMode === 'probes' ? plan.probes.filter(({ ip }) => of(ip)) : [];
   return [
     `-m mark --mark ${formatMark(marks.upstream)} -j RETURN`,
@@ -156,6 +157,12 @@ function hostRules({ plan, marks }: RuleInput, family: Family): string[] {
     ...plan.inbound
       .filter(of)
       .map((ip) => `-d ${ip} -p tcp ${comment('hostRefused')} -j REJECT --reject-with tcp-reset`),
+    // A pod that listens on every address does so on its link-local one, which no plan knows.
+    ...(family === 6
+      ? links.map(
+          (link) => `-o ${link} -d fe80::/10 -p tcp ${comment('hostRefused')} -j REJECT --reject-with tcp-reset`,
+        )
+      : []),
   ];
 }
 

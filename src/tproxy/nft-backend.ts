@@ -2,7 +2,7 @@ import { TproxyError } from './errors.js';
 import { bridgeTable, inetTable, netdevTable } from './nft-sets.js';
 import { deleteTables, nftLayout, nftReplaceAll, nftUpdateSets } from './nft-ruleset.js';
 import type { NftScope } from './nft-ruleset.js';
-import { counterNames, countersFrom } from './rule-backend.js';
+import { counterNames, countersFrom, destinationKey } from './rule-backend.js';
 import type { InterceptionCounters, RuleBackend, RuleInput } from './rule-backend.js';
 import type { RunCommand } from './run-command.js';
 
@@ -74,6 +74,19 @@ export class NftBackend implements RuleBackend {
       if (status === 0) lines.push(...canonicalLines(table, stdout));
     }
     return lines;
+  }
+
+  async captured(): Promise<ReadonlySet<string>> {
+    const { stdout } = await this.#run('nft', ['-s', 'list', 'table', ...inetTable.split(' ')]);
+    const keys = new Set<string>();
+    const sets = stdout.matchAll(/set (outbound_ports|outbound_all|inbound)[46] \{[^{]*elements = \{([^}]*)\}/g);
+    for (const [, , elements = ''] of sets) {
+      for (const element of elements.split(',')) {
+        const [ip = '', port] = element.trim().split(' . ');
+        keys.add(destinationKey({ ip, ...(port === undefined ? {} : { port: Number(port) }) }));
+      }
+    }
+    return keys;
   }
 
   async counters(): Promise<InterceptionCounters> {

@@ -15,7 +15,9 @@ export type NftScope = 'all' | 'pinning';
 
 /** All tables with empty sets, which is what decides whether an update can be one of sets only. */
 export function nftLayout(input: RuleInput, scope: NftScope): string {
-  return tables(input, scope, () => [], undefined);
+  // Hooks hang on the interface of an index: one made anew under the old name has none.
+  const interfaces = input.topology.pods.map((pod) => `# ${pod.name} is ${String(pod.index)}\n`);
+  return `${interfaces.join('')}${tables(input, scope, () => [], undefined)}`;
 }
 
 /** One batch that replaces everything of ours at once. Counters go on from `counters`. */
@@ -86,6 +88,7 @@ function tables(
 }
 
 const tcp = 'meta l4proto tcp';
+const linkLocal = 'ip6 daddr fe80::/10';
 
 /** Answers to connections that were not captured, in either direction, are none of ours. */
 const notAFirstPacket = [
@@ -213,6 +216,7 @@ function guardChains({ plan, marks }: RuleInput): string[] {
           ...families.map(
             (family) => `${ip[family]} daddr @inbound${String(family)} counter name host_refused reject with tcp reset`,
           ),
+          `oif @pod_links ${linkLocal} counter name host_refused reject with tcp reset`,
         ];
   const translated =
     plan.translated === 'allow'
@@ -275,6 +279,8 @@ function bridgeChains({ topology }: RuleInput): string[] {
     `ether type arp arp saddr ip @pods4 iif . arp saddr ip != @ports4 ${drop}`,
     `ether type ip6 ip6 saddr @pods6 iif . ip6 saddr != @ports6 ${drop}`,
     'meta l4proto != tcp return',
+    // A pod that listens on every address does so on its link-local one, which no plan knows and only neighbours reach.
+    `iif @pod_ports ether type ip6 ${linkLocal} ip6 daddr != @host_link_local counter drop`,
     `ether type ip iif . ip saddr @ports4 ip daddr @captured4 ${lift}`,
     `ether type ip6 iif . ip6 saddr @ports6 ip6 daddr @captured6 ${lift}`,
     // Both directions, so that tracking sees whole connections of enrolled pods.

@@ -24,7 +24,13 @@ export function nftSets(input: RuleInput): readonly NftSet[] {
 }
 
 function inetSets({ plan, topology }: RuleInput): NftSet[] {
-  return families.flatMap((family) => {
+  const links: NftSet = {
+    table: inetTable,
+    name: 'pod_links',
+    type: 'type iface_index',
+    elements: [...new Set(topology.pods.map((pod) => String(pod.layer3.index)))].sort(),
+  };
+  const byFamily = families.flatMap((family) => {
     const of = (ip: string): boolean => ipFamily(ip) === family;
     const type = addressType[family];
     const set = (name: string, setType: string, elements: readonly string[]): NftSet => ({
@@ -59,6 +65,7 @@ function inetSets({ plan, topology }: RuleInput): NftSet[] {
       ),
     ];
   });
+  return [links, ...byFamily];
 }
 
 function netdevSets({ topology }: RuleInput): NftSet[] {
@@ -90,7 +97,19 @@ function netdevSets({ topology }: RuleInput): NftSet[] {
 function bridgeSets({ plan, topology }: RuleInput): NftSet[] {
   const bridged = topology.pods.filter((pod) => pod.bridge !== undefined);
   if (bridged.length === 0) return [];
-  return families.flatMap((family) => {
+  const ports: NftSet = {
+    table: bridgeTable,
+    name: 'pod_ports',
+    type: 'type iface_index',
+    elements: bridged.map((pod) => String(pod.index)).sort(),
+  };
+  const own: NftSet = {
+    table: bridgeTable,
+    name: 'host_link_local',
+    type: 'type ipv6_addr',
+    elements: topology.hostLinkLocal,
+  };
+  const byFamily = families.flatMap((family) => {
     const of = (ip: string): boolean => ipFamily(ip) === family;
     const type = addressType[family];
     const set = (name: string, setType: string, elements: readonly string[]): NftSet => ({
@@ -115,6 +134,7 @@ function bridgeSets({ plan, topology }: RuleInput): NftSet[] {
       set('enrolled', type, plan.inbound.filter(of)),
     ];
   });
+  return [ports, own, ...byFamily];
 }
 
 function payloadNumber(ip: string): string {

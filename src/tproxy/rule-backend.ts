@@ -56,6 +56,8 @@ export interface RuleBackend {
   state(): Promise<readonly string[]>;
   /** The kernel was found to differ from what was applied: the next `apply` must replace everything. */
   forget(): void;
+  /** Destinations that rules in the kernel capture now, as `destinationKey`s: whoever put them there. */
+  captured(): Promise<ReadonlySet<string>>;
   counters(): Promise<InterceptionCounters>;
   /** Removes everything of ours, and nothing else. */
   clear(): Promise<void>;
@@ -73,4 +75,8 @@ export function countersFrom(value: (key: keyof InterceptionCounters) => number)
     translatedRefused: value('translatedRefused'),
     spoofedDropped: value('spoofedDropped'),
   });
+}
+
+export function destinationKey({ ip, port }: { readonly ip: string; readonly port?: number | undefined }): string {
+  return `${ip} ${port === undefined ? '*' : String(port)}`;
 }
