@@ -26,10 +26,11 @@ function packageVersion(): string {
   throw new Error(`expected a version in ${path}`);
 }
 
-/** Makes `command` and all below it throw instead of ending the process, and show help after a usage error. */
-function tame(command: Command): Command {
-  command.exitOverride().showHelpAfterError(`(run "meshwright ${command.name()} --help" for usage)`);
-  command.commands.forEach((child) => tame(child));
+/** Makes `command` and all below it throw instead of ending the process, and point to their help after a usage error. */
+function tame(command: Command, parents: string): Command {
+  const path = `${parents} ${command.name()}`;
+  command.exitOverride().showHelpAfterError(`(run "${path} --help" for usage)`);
+  for (const child of command.commands) tame(child, path);
   return command;
 }
 
@@ -43,7 +44,7 @@ export function createProgram(): Command {
     .addHelpText('after', helpFooter)
     .exitOverride()
     .showHelpAfterError('(run "meshwright --help" for the list of commands)');
-  for (const create of commands) program.addCommand(tame(create()));
+  for (const create of commands) program.addCommand(tame(create(), 'meshwright'));
   return program;
 }
 

@@ -42,10 +42,19 @@ describe('meshwright', () => {
     expect(stderr).toContain('Usage: meshwright');
   });
 
-  it.each([['--no-such-option']])('refuses %s with status 2 and points to help', async (argument) => {
-    const { status, stderr } = await meshwright(argument);
+  it.each([['no-such-command'], ['--no-such-option']])(
+    'refuses %s with status 2 and points to help',
+    async (argument) => {
+      const { status, stderr } = await meshwright(argument);
+      expect(status).toBe(2);
+      expect(stderr).toContain(argument);
+      expect(stderr).toContain('--help');
+    },
+  );
+
+  it('points a mistake in a subcommand to the help of that subcommand', async () => {
+    const { status, stderr } = await meshwright('policy', 'lint', '--no-such-option');
     expect(status).toBe(2);
-    expect(stderr).toContain(argument);
-    expect(stderr).toContain('--help');
+    expect(stderr).toContain('(run "meshwright policy lint --help" for usage)');
   });
 });
