@@ -340,20 +340,26 @@ meta mark & 0xff0000f0 == 0xab000010 counter
   });
 
   test('closing keeps or removes the rules by the failure policy', async () => {
-    for (const failurePolicy of ['closed', 'open'] as const) {
-      const agent = await startAgent(net, { failurePolicy });
+    for (const [failurePolicy, backend] of [
+      ['closed', 'nftables'],
+      ['closed', 'iptables'],
+      ['open', 'nftables'],
+    ] as const) {
+      const agent = await startAgent(net, { failurePolicy, backend });
       await agent.tell({ op: 'apply', plan });
+      expect(await get(net.client, url(address.service[4], 80))).toContain('outbound');
+      expect(await get(net.client, url(address.server[6], 8080))).toContain('outbound');
       await agent.tell({ op: 'close' });
       await expect(agent.tell({ op: 'apply', plan })).rejects.toMatchObject({ code: 'CORE_CLOSED' });
       await agent.kill();
       if (failurePolicy === 'closed') {
         // The next agent finds its destinations captured already, and cuts no connection.
-        const next = await startAgent(net);
+        const next = await startAgent(net, { backend });
         expect(await next.tell({ op: 'apply', plan })).toMatchObject({ forgottenConnections: 0 });
         await next.kill();
       }
       const answer = await get(net.client, url(address.service[4], 80));
-      if (failurePolicy === 'closed') expect(answer).toBe('refused');
+      if (failurePolicy === 'closed') expect(answer).toBe(backend === 'iptables' ? 'timeout' : 'refused');
       else expect(answer).toContain('server:8080');
     }
   });
