@@ -169,7 +169,7 @@ describe('bad input', () => {
   const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
   // HEADERS on stream 1 without END_HEADERS, and nothing after it.
   const half = Buffer.concat([preface, settings, Buffer.from([0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82])]);
-  const limits = { handshakeTimeoutMs: 300, unauthenticatedLifeMs: 500 };
+  const limits = { handshakeTimeoutMs: 1_000, unauthenticatedLifeMs: 1_500 };
 
   const overTls: readonly (readonly [string, string[] | undefined, Buffer | undefined])[] = [
     ['no ALPN', undefined, Buffer.from('GET / HTTP/1.1\r\nhost: x\r\n\r\n')],
