@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { resetSocket } from './reset-socket.js';
 
 export type SpliceOutcome = 'eof' | 'reset' | 'error' | 'aborted';
 
@@ -37,8 +38,8 @@ export function splice(a: Duplex, b: Duplex, options: SpliceOptions = {}): Promi
       settled = true;
       signal?.removeEventListener('abort', onAbort);
       if (outcome !== 'eof') {
-        cut(a);
-        cut(b);
+        resetSocket(a);
+        resetSocket(b);
       }
       resolve({ aToBBytes, bToABytes, outcome, error });
     };
@@ -78,7 +79,9 @@ function copy(
   const resume = (): void => void from.resume();
   const end = (): void => {
     if (to.writableFinished) onDone();
-    else to.end();
+    else if (to.writableLength === 0) to.end();
+    // Ended when flushed: between its end and its flush a socket can no longer be reset.
+    else to.write(nothing, () => void to.end());
   };
   from.on('error', onFailure);
   from.on('close', () => {
@@ -99,6 +102,8 @@ function copy(
   else from.resume();
 }
 
+const nothing = Buffer.alloc(0);
+
 /** The stream ended without an error and without an end. */
 class CutOff extends Error {
   readonly code = 'ERR_STREAM_PREMATURE_CLOSE';
@@ -115,17 +120,6 @@ const resetCodes: ReadonlySet<unknown> = new Set([
 
 function isReset(error: Error): boolean {
   return resetCodes.has((error as { code?: unknown }).code);
-}
-
-/** With a TCP reset where there is a TCP connection to reset: a FIN would tell its other end that all had been said. */
-function cut(stream: Duplex): void {
-  const { resetAndDestroy, connecting } = stream as { resetAndDestroy?: () => unknown; connecting?: boolean };
-  try {
-    if (typeof resetAndDestroy === 'function' && connecting !== true && !stream.destroyed) resetAndDestroy.call(stream);
-  } catch {
-    // Sockets other than TCP have the method too, and throw.
-  }
-  stream.destroy();
 }
 
 function toError(reason: unknown): Error {

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { sleep, systemClock } from '../core/index.js';
 import type { Clock } from '../core/index.js';
+import { resetSocket } from '../internal/reset-socket.js';
 import { detectProtocol, http1Refusal } from '../traffic/index.js';
 
 /**
@@ -9,7 +10,7 @@ import { detectProtocol, http1Refusal } from '../traffic/index.js';
  * (default 2,000). No reason is given.
  */
 export async function answerRefusal(
-  socket: Duplex & { resetAndDestroy?: () => unknown },
+  socket: Duplex,
   status: number,
   options: { readonly clock?: Clock | undefined; readonly timeoutMs?: number | undefined } = {},
 ): Promise<void> {
@@ -18,7 +19,7 @@ export async function answerRefusal(
     const { head } = await detectProtocol(socket, { timeoutMs: options.timeoutMs ?? 2_000, clock });
     const answer = http1Refusal(head, status);
     if (answer === undefined) {
-      reset(socket);
+      resetSocket(socket);
       return;
     }
     socket.end(answer);
@@ -27,12 +28,6 @@ export async function answerRefusal(
     await Promise.race([new Promise((resolve) => socket.once('close', resolve)), sleep(clock, 1_000)]);
     socket.destroy();
   } catch {
-    reset(socket);
+    resetSocket(socket);
   }
-}
-
-/** Cuts a connection off so that it cannot be taken for a complete one: a TCP reset where there is a socket. */
-export function reset(stream: Duplex & { resetAndDestroy?: () => unknown }): void {
-  if (stream.resetAndDestroy === undefined) stream.destroy();
-  else stream.resetAndDestroy();
 }

@@ -5,6 +5,7 @@ import type { Closable, Logger, Observer, SocketAddress } from '../core/index.js
 import { nativeAddon } from '../internal/native/addon.js';
 import type { NativeAddon } from '../internal/native/addon.js';
 import { isSystemError } from '../internal/native/errors.js';
+import { resetSocket } from '../internal/reset-socket.js';
 import { TproxyError } from './errors.js';
 import type { TproxyEvent } from './events.js';
 import { defaultMarks } from './marks.js';
@@ -132,7 +133,7 @@ export class TproxyListener implements Closable {
   /** Ends everything now; each open connection is reset. */
   destroy(): void {
     void this.close();
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) resetSocket(socket);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -177,7 +178,7 @@ export class TproxyListener implements Closable {
   ): void {
     notify(this.#observer, { type: 'tproxy.connection-refused', reason, originalDestination: destination, source });
     this.#logger.debug('intercepted connection refused', { reason, originalDestination: destination, source });
-    socket.resetAndDestroy();
+    resetSocket(socket);
   }
 }
 

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../core/index.js';
+import { resetSocket } from '../internal/reset-socket.js';
 
 export interface ByteStreamOptions {
   readonly clock: Clock;
@@ -79,7 +80,7 @@ export class ByteStream extends Duplex {
   /** Ends the connection so that the peer cannot take what it has for the whole. */
   reset(error: Error): void {
     if (this.destroyed) return;
-    if (!this.#released) resetStream(this.#inner, error);
+    if (!this.#released) resetSocket(this.#inner, error);
     this.destroy(error);
   }
 
@@ -182,10 +183,3 @@ export class ByteStream extends Duplex {
 }
 
 const emptyLine = Buffer.from('\r\n\r\n', 'latin1');
-
-/** TCP: a RST instead of a FIN. Other streams: destroyed with an error, which a tunnel turns into a stream reset. */
-export function resetStream(stream: Duplex, error: Error): void {
-  const socket = stream as Duplex & { resetAndDestroy?: () => void };
-  if (typeof socket.resetAndDestroy === 'function') socket.resetAndDestroy();
-  else stream.destroy(error);
-}

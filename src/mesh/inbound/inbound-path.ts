@@ -17,6 +17,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../core/index.js';
+import { resetSocket } from '../../internal/reset-socket.js';
 import { splice } from '../../internal/splice.js';
 import { detectProtocol } from '../../traffic/index.js';
 import type { TunnelRequest, TunnelAnnouncement } from '../../tunnel/index.js';
@@ -28,7 +29,6 @@ import type { MeshView } from '../mesh-view.js';
 import { refusalReasons } from '../refusal.js';
 import type { RefusalReason } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
-import { reset } from '../answer-refusal.js';
 import { admit } from './admission.js';
 import type { Admission } from './admission.js';
 import { ConnectionLog } from '../connection-log.js';
@@ -281,7 +281,7 @@ export class InboundPath implements Closable {
         signal,
       }).catch(() => ({ protocol: 'closed' as const }));
       if (protocol === 'closed') {
-        reset(downstream);
+        resetSocket(downstream);
         ended({
           outcome: revokedReason(connection.signal) === undefined ? 'eof' : 'refused',
           reason: revokedReason(connection.signal),
@@ -311,7 +311,7 @@ export class InboundPath implements Closable {
         return;
       }
       if (!this.#passOpaque(connection, protocol)) {
-        reset(downstream);
+        resetSocket(downstream);
         ended({ outcome: 'refused', reason: 'http-required' });
         return;
       }

@@ -5,17 +5,18 @@
 import type { Duplex } from 'node:stream';
 import { formatSocketAddress, notify, noObserver, silentLogger, systemClock } from '../../core/index.js';
 import type { Clock, Logger, Observer, SocketAddress } from '../../core/index.js';
+import { resetSocket } from '../../internal/reset-socket.js';
 import { ConnectionLog } from '../connection-log.js';
 import type { ConnectionFacts, MeshEvent } from '../events.js';
 import { resourceKey } from '../mesh-index.js';
-import { answerRefusal, reset } from '../answer-refusal.js';
+import { answerRefusal } from '../answer-refusal.js';
 import { refusalReasons } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
 import type { InboundPath, MeshViews } from './inbound-path.js';
 
 /** A connection taken from the kernel, with where it was going. `TproxyListener` of `meshwright/tproxy` delivers these. */
 export interface CapturedConnection {
-  readonly socket: Duplex & { resetAndDestroy?: () => unknown };
+  readonly socket: Duplex;
   readonly originalDestination: SocketAddress;
   readonly source: SocketAddress;
 }
@@ -66,7 +67,7 @@ export class PlaintextPath {
     if (mode === 'STRICT') {
       this.#log.refused(connection, 'plaintext-strict', { detail: `plaintext from ${source.ip}` });
       notify(this.#observer, { type: 'plaintext-inbound', mode, verdict: 'refused', connection });
-      reset(socket);
+      resetSocket(socket);
       return;
     }
     const gone = new AbortController();
