@@ -8,6 +8,9 @@ const maxChain = 16;
  * (and, for the last, among the socket's own `ca`). Empty when the peer sent none, or before the handshake is done.
  *
  * Not verified: give the result to `verifyX509Svid`.
+ *
+ * Not guaranteed: on Node 24 a server is shown the client's leaf only, so clients whose chain has intermediates are
+ * refused there unless the bundle holds the intermediate.
  */
 export function peerCertificates(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = [];

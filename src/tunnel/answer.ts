@@ -47,6 +47,9 @@ export function endWith(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   stream.respond({ ':status': status, ...headers }, { endStream: true });
-  // The peer's half may be open still, and full of data that nobody will read.
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  // The peer's half may be open still, and full of data that nobody will read. Not in the same turn: Node 22 sends the
+  // RST_STREAM before the headers, and the answer is lost.
+  setImmediate(() => {
+    if (!stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR);
+  });
 }

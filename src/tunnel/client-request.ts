@@ -61,7 +61,10 @@ export function request(
     const onAbort = (): void => fail(signal?.reason as Error);
     const onClose = (): void => {
       const why: unknown = cause ?? session.closed.reason;
-      const lost = session.draining || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+      // Node answers a stream beyond its limit with one or the other, depending on its version; neither was processed.
+      const beyondLimit =
+        stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || stream.rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM;
+      const lost = session.draining || beyondLimit;
       const detail = why === undefined ? '' : `: ${describeError(why)}`;
       fail(
         new TunnelError(

@@ -47,7 +47,10 @@ async function handshake(client: Pem | undefined, server: Pem, ca: string[]) {
 }
 
 describe('peerCertificates', () => {
-  for (const intermediate of [false, true]) {
+  /** Node 24 shows a server the client's leaf alone: a chain with intermediates then verifies nowhere. */
+  const showsClientChain = Number(process.versions.node.split('.')[0]) < 24;
+
+  for (const intermediate of showsClientChain ? [false, true] : [false]) {
     test(`both ends see the other's chain, each time they ask (intermediate: ${String(intermediate)})`, async () => {
       const ca = TestCa.create({ intermediate });
       const [client, server] = [ca.svid(ids.client), ca.svid(ids.server)];
