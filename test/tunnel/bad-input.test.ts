@@ -195,17 +195,12 @@ describe('requests', () => {
     '10.0.0.7:65536',
     ':80',
     '[fd00::1]',
+    // From Node 22 on a protocol error before it gets to us.
+    ...(Number(process.versions.node.split('.')[0]) < 22 ? ['user@name:80'] : []),
     '010.0.0.1:80',
   ])('authority %s gets 400', async (authority) => {
     expect((await refused({ ':method': 'CONNECT', ':authority': authority })).status).toBe(400);
     expect(rig.logged('TUNNEL_AUTHORITY_MALFORMED')).toHaveLength(1);
-  });
-
-  test('authority user@name:80 gets 400, or is a protocol error already (Node 22 and later)', async () => {
-    const session = await rawHttp2(rig);
-    const request = { ':method': 'CONNECT', ':authority': 'user@name:80' };
-    const answer = await rawRequest(session, request).catch(() => undefined);
-    expect([400, undefined]).toContain(answer?.status);
   });
 
   test.each([{}, { ':authority': 'a/b:1' }, { ':authority': '10.0.0.7:80', ':path': '/' }])(
