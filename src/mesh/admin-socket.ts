@@ -4,7 +4,8 @@
  */
 import { createServer, request } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
+import { lstat, mkdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { describeError, silentLogger } from '../core/index.js';
 import type { Closable, Logger } from '../core/index.js';
@@ -41,7 +42,9 @@ export class AdminSocket implements Closable {
     const calls = new Map(Object.entries(options.calls));
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await removeStale(path);
-    const server = createServer((incoming, outgoing) => void answer(incoming, outgoing, calls, logger));
+    const server = createServer({ connectionsCheckingInterval: 1_000 }, (incoming, outgoing) => {
+      void answer(incoming, outgoing, calls, logger);
+    });
     server.headersTimeout = 5_000;
     server.requestTimeout = 10_000;
     server.maxConnections = 64;
@@ -56,10 +59,17 @@ export class AdminSocket implements Closable {
         process.umask(before);
       }
     });
-    await chmod(path, 0o600);
+    const { mode } = await lstat(path);
+    if ((mode & 0o777) !== 0o600) {
+      server.close();
+      throw new MeshError('MESH_ADMIN_PATH', `expected mode 0600 at ${path}, got ${(mode & 0o777).toString(8)}`, {
+        fields: { path },
+      });
+    }
     return new AdminSocket(path, server);
   }
 
+  /** Lets calls under way finish; a client that is slow to make one (5 s for the head, 10 s in all) is cut off. */
   close(): Promise<void> {
     this.#closed ??= new Promise((resolve) => {
       this.#server.close(() => resolve());
@@ -92,14 +102,15 @@ export function callAdmin(
     const outgoing = request(
       { socketPath: path, path: `/${call}`, method: 'POST', timeout: options.timeoutMs ?? 10_000 },
       (incoming) => {
-        readBody(incoming, maxAnswerBytes).then((text) => {
-          const answered: unknown = JSON.parse(text);
-          if (incoming.statusCode === 200) resolve(answered);
-          else {
-            const message = (answered as { error?: unknown }).error;
-            reject(new MeshError('MESH_ADMIN_FAILED', `${call}: ${String(message)}`, { fields: { call } }));
-          }
-        }, reject);
+        readBody(incoming, maxAnswerBytes)
+          .then((text) => {
+            const answered: unknown = JSON.parse(text);
+            if (incoming.statusCode === 200) resolve(answered);
+            else throw new Error(String((answered as { error?: unknown } | null)?.error));
+          })
+          .catch((cause: unknown) =>
+            reject(new MeshError('MESH_ADMIN_FAILED', `${call}: ${describeError(cause)}`, { cause, fields: { call } })),
+          );
       },
     );
     outgoing.once('timeout', () => outgoing.destroy(new Error('no answer in time')));
@@ -121,11 +132,18 @@ async function removeStale(path: string): Promise<void> {
   if (found === undefined) return;
   if (!found.isSocket())
     throw new MeshError('MESH_ADMIN_PATH', `expected no file, or an old socket, at ${path}`, { fields: { path } });
-  const alive = await callAdmin(path, 'ping', undefined, { timeoutMs: 1_000 }).then(
-    () => true,
-    (error: unknown) => (error as MeshError).code === 'MESH_ADMIN_FAILED',
-  );
-  if (alive) throw new MeshError('MESH_ADMIN_PATH', `another process already listens at ${path}`, { fields: { path } });
+  // Only a refusal proves that nobody listens: one that is slow to answer, or that we may not ask, is alive.
+  const answered = await new Promise<string | undefined>((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve('CONNECTED');
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  if (answered !== 'ECONNREFUSED' && answered !== 'ENOENT') {
+    throw new MeshError('MESH_ADMIN_PATH', `another process already listens at ${path}`, { fields: { path } });
+  }
   await rm(path, { force: true });
 }
 
@@ -136,8 +154,10 @@ async function answer(
   logger: Logger,
 ): Promise<void> {
   const send = (status: number, value: unknown): void => {
+    // First of all, since it may throw: a handler may return what is no JSON.
+    const text = JSON.stringify(value ?? null);
     outgoing.writeHead(status, { 'content-type': 'application/json' });
-    outgoing.end(JSON.stringify(value ?? null));
+    outgoing.end(text);
   };
   const call = (incoming.url ?? '').slice(1);
   try {
@@ -157,7 +177,8 @@ async function answer(
 async function readBody(stream: IncomingMessage, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of stream) {
+  // Not destroyed when we stop reading: the refusal still has to be sent.
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
     const buffer = chunk as Buffer;
     bytes += buffer.length;
     if (bytes > maxBytes) throw new MeshError('MESH_ADMIN_FAILED', `expected at most ${String(maxBytes)} bytes`);

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { sleep, systemClock } from '../core/index.js';
+import { systemClock } from '../core/index.js';
 import type { Clock } from '../core/index.js';
 import { resetSocket } from '../internal/reset-socket.js';
 import { detectProtocol, http1Refusal } from '../traffic/index.js';
@@ -25,9 +25,20 @@ export async function answerRefusal(
     socket.end(answer);
     // Read on for a moment: closing with unread bytes would reset the connection and lose the answer.
     socket.resume();
-    await Promise.race([new Promise((resolve) => socket.once('close', resolve)), sleep(clock, 1_000)]);
+    await closedWithin(socket, clock, 1_000);
     socket.destroy();
   } catch {
     resetSocket(socket);
   }
+}
+
+function closedWithin(stream: Duplex, clock: Clock, timeoutMs: number): Promise<void> {
+  if (stream.closed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = clock.timer(timeoutMs, resolve);
+    stream.once('close', () => {
+      timer.cancel();
+      resolve();
+    });
+  });
 }

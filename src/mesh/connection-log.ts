@@ -2,6 +2,7 @@
 import type { Decision } from '../authz/index.js';
 import { describeError, notify } from '../core/index.js';
 import type { Clock, Logger, Observer } from '../core/index.js';
+import type { DetectedProtocol } from '../traffic/index.js';
 import type { ConnectionFacts, MeshEvent } from './events.js';
 import { refusalReasons } from './refusal.js';
 import type { RefusalReason } from './refusal.js';
@@ -39,7 +40,7 @@ export class ConnectionLog {
       readonly detail?: string | undefined;
       readonly decision?: Decision | undefined;
       readonly error?: unknown;
-      readonly protocol?: string | undefined;
+      readonly protocol?: DetectedProtocol | undefined;
     },
   ): void {
     const { decision, detail, error, protocol } = details;
@@ -53,7 +54,14 @@ export class ConnectionLog {
       ...(protocol === undefined ? {} : { protocol }),
       ...factsForLog(connection),
     });
-    notify(this.#observer, { type: 'connection-refused', side: this.#side, connection, reason, decision });
+    notify(this.#observer, {
+      type: 'connection-refused',
+      side: this.#side,
+      connection,
+      reason,
+      decision,
+      ...(protocol === undefined ? {} : { protocol }),
+    });
   }
 
   /** A connection was accepted; call the result once when it ended. */

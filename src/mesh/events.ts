@@ -1,5 +1,6 @@
 /** What the data path reports to an `Observer<MeshEvent>`; `meshwright/telemetry` turns it into metrics and access logs. */
 import type { Decision } from '../authz/index.js';
+import type { DetectedProtocol } from '../traffic/index.js';
 import type { RefusalReason } from './refusal.js';
 
 /** How a connection's source was authenticated; `none` is plaintext judged without a principal. */
@@ -44,6 +45,8 @@ export type MeshEvent =
       readonly connection: ConnectionFacts;
       readonly reason: RefusalReason;
       readonly decision?: Decision | undefined;
+      /** With `http-required`: what the client spoke instead of HTTP/1 in the clear. */
+      readonly protocol?: DetectedProtocol | undefined;
     }
   | {
       /** One judged request: an HTTP request, or an opaque connection as a whole (`protocol: 'tcp'`). */

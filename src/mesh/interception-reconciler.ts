@@ -37,9 +37,16 @@ export class InterceptionReconciler implements Closable {
   readonly #logger: Logger;
   readonly #subscription: Disposable;
   readonly #verifyIntervalMs: number;
+  /** Interface changes since the newest view came, by name and by index; the number tells their order. */
+  readonly #changedNames = new Map<string, number>();
+  readonly #changedIndexes = new Map<number, number>();
+  #changes = 0;
+  /** How many changes there had been when the newest view came. */
+  #changesAtView = 0;
   #running: Promise<void> | undefined;
   #again = false;
-  #timer: Timer | undefined;
+  #verifyTimer: Timer | undefined;
+  #retryTimer: Timer | undefined;
   #closed = false;
   #lastError: string | undefined;
 
@@ -48,7 +55,10 @@ export class InterceptionReconciler implements Closable {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#verifyIntervalMs = options.verifyIntervalMs ?? 10_000;
-    this.#subscription = options.views.subscribe(() => void this.reconcile());
+    this.#subscription = options.views.subscribe(() => {
+      this.#changesAtView = this.#changes;
+      void this.reconcile();
+    });
     this.#armVerify();
   }
 
@@ -72,6 +82,9 @@ export class InterceptionReconciler implements Closable {
 
   /** An interface was removed or made anew: its workloads are refused as sources until a newer snapshot confirms them. */
   interfaceChanged(change: { readonly name: string; readonly index: number; readonly removed: boolean }): void {
+    this.#changes += 1;
+    this.#changedNames.set(change.name, this.#changes);
+    this.#changedIndexes.set(change.index, this.#changes);
     for (const workload of this.#options.pins.interfaceChanged(change)) {
       this.#logger.warn('workload unpinned', { workload, interface: change.name, removed: change.removed });
     }
@@ -84,7 +97,8 @@ export class InterceptionReconciler implements Closable {
 
   destroy(): void {
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#verifyTimer?.cancel();
+    this.#retryTimer?.cancel();
     this.#subscription[Symbol.dispose]();
   }
 
@@ -110,10 +124,16 @@ export class InterceptionReconciler implements Closable {
     const { views, rules, pins, findInterface } = this.#options;
     const view = views.current;
     if (view === undefined) return;
+    const since = this.#changesAtView;
+    this.#forgetChangesUntil(since);
     const found = new Map<Workload, HostInterface>();
     const interfaces = new Map<string, HostInterface>();
     for (const workload of view.index.localWorkloads) {
-      const hostInterface = await findInterface(workload);
+      const hostInterface = await findInterface(workload).catch((error: unknown) => {
+        // One pod that is going away must not keep the rules of all others behind.
+        this.#logger.warn('interface not found', { workload: resourceKey(workload), error: describeError(error) });
+        return undefined;
+      });
       if (hostInterface === undefined) {
         this.#logger.warn('workload has no interface on this node', { workload: resourceKey(workload) });
         continue;
@@ -121,29 +141,44 @@ export class InterceptionReconciler implements Closable {
       found.set(workload, hostInterface);
       interfaces.set(resourceKey(workload), hostInterface);
     }
+    if (this.#closed) return;
+    // Captured whether or not it is confirmed: an unconfirmed source must come to the agent to be refused.
     await rules.apply(interceptionPlan(view.index, interfaces));
-    // Only now: a source counts as pinned when the kernel drops what contradicts the pin.
+    // Only now: a source counts as pinned when the kernel drops what contradicts the pin. And only what the view can
+    // know of: an interface that went, came or changed after the view may be another pod's with the old one's address.
+    for (const [workload, { name, index }] of found) {
+      const changed = Math.max(this.#changedNames.get(name) ?? 0, this.#changedIndexes.get(index) ?? 0);
+      if (changed <= since) continue;
+      found.delete(workload);
+      this.#logger.warn('workload not pinned: its interface changed after the snapshot', {
+        workload: resourceKey(workload),
+        interface: name,
+      });
+    }
     pins.replace(found);
   }
 
+  #forgetChangesUntil(last: number): void {
+    for (const [name, change] of this.#changedNames) if (change <= last) this.#changedNames.delete(name);
+    for (const [index, change] of this.#changedIndexes) if (change <= last) this.#changedIndexes.delete(index);
+  }
+
   #retryLater(): void {
-    this.#timer?.cancel();
-    this.#timer = this.#clock.timer(this.#options.retryMs ?? 500, () => {
-      void this.reconcile();
-      this.#armVerify();
-    });
+    this.#retryTimer?.cancel();
+    if (this.#closed) return;
+    this.#retryTimer = this.#clock.timer(this.#options.retryMs ?? 500, () => void this.reconcile());
   }
 
   #armVerify(): void {
-    this.#timer?.cancel();
+    this.#verifyTimer?.cancel();
     if (this.#verifyIntervalMs === 0 || this.#closed) return;
-    this.#timer = this.#clock.timer(this.#verifyIntervalMs, () => void this.#verify());
+    this.#verifyTimer = this.#clock.timer(this.#verifyIntervalMs, () => void this.#verify());
   }
 
   async #verify(): Promise<void> {
     try {
       const { ok, problems } = await this.#options.rules.verify();
-      if (!ok) {
+      if (!ok && !this.#closed) {
         this.#logger.warn('interception drifted, applying again', { problems });
         await this.reconcile();
       }

@@ -45,17 +45,19 @@ export class MeshIndex {
     this.state = state;
     this.node = node;
     this.localWorkloads = state.workloads.filter((workload) => workload.node === node);
-    this.#nodes = new Map(state.nodes.map((each) => [each.name, each]));
-    this.#workloadByKey = new Map(state.workloads.map((workload) => [resourceKey(workload), workload]));
+    this.#nodes = indexOnce('node', state.nodes, ({ name }) => name);
+    this.#workloadByKey = indexOnce('workload', state.workloads, resourceKey);
+    indexOnce('service', state.services, resourceKey);
     this.#workloadByAddress = indexAddresses(state);
     this.#serviceByAddress = indexServices(state);
-    this.#servicesByEndpoint = indexEndpoints(state);
+    this.#servicesByEndpoint = indexEndpoints(state, this.#workloadByKey, this.#workloadByAddress);
     this.#denied = new Map(state.denied.map((each) => [each.service, each.reason]));
   }
 
   /**
-   * Indexes `state` as seen by `node`. Throws `MESH_STATE_INVALID` when one address belongs to two workloads or one
-   * service address to two services: guessing which one is meant would be guessing an identity.
+   * Indexes `state` as seen by `node`. Throws `MESH_STATE_INVALID` when a name occurs twice, when one address belongs to two
+   * workloads or to a workload and a node, or one service address to two services: guessing which one is meant would be
+   * guessing an identity.
    */
   static build(state: MeshState, node: string): MeshIndex {
     return new MeshIndex(state, node);
@@ -105,10 +107,34 @@ export class MeshIndex {
   }
 }
 
+function indexOnce<T>(kind: string, items: readonly T[], keyOf: (item: T) => string): Map<string, T> {
+  const index = new Map<string, T>();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (index.has(key)) {
+      throw new MeshError('MESH_STATE_INVALID', `expected every ${kind} once, but ${key} is there twice`, {
+        fields: { [kind]: key },
+      });
+    }
+    index.set(key, item);
+  }
+  return index;
+}
+
 function indexAddresses(state: MeshState): Map<string, Workload> {
   const index = new Map<string, Workload>();
+  const nodeOf = new Map(state.nodes.flatMap(({ name, addresses }) => addresses.map((address) => [address, name])));
   for (const workload of state.workloads) {
     for (const address of workload.addresses) {
+      const node = nodeOf.get(address);
+      if (node !== undefined) {
+        throw new MeshError(
+          'MESH_STATE_INVALID',
+          `expected a workload to have addresses of its own, but ${address} of ${resourceKey(workload)} is node ${node}'s; ` +
+            'pods on the host network cannot be workloads of the mesh',
+          { fields: { address, workload: resourceKey(workload), node } },
+        );
+      }
       const other = index.get(address);
       if (other !== undefined) {
         throw new MeshError(
@@ -146,14 +172,23 @@ function indexServices(state: MeshState): Map<string, Destination> {
   return index;
 }
 
-function indexEndpoints(state: MeshState): Map<string, string[]> {
+/**
+ * Whose endpoint an address is, is told by the workload's name and by the address itself: should the two ever disagree, the
+ * service's policies apply to both.
+ */
+function indexEndpoints(
+  state: MeshState,
+  workloadByKey: ReadonlyMap<string, Workload>,
+  workloadByAddress: ReadonlyMap<string, Workload>,
+): Map<string, string[]> {
   const index = new Map<string, string[]>();
-  const addressesOf = new Map(state.workloads.map((workload) => [resourceKey(workload), workload.addresses]));
   for (const service of state.services) {
     for (const port of service.ports) {
       if (port.protocol !== 'TCP') continue;
       for (const endpoint of port.endpoints) {
-        for (const ip of new Set([endpoint.address, ...(addressesOf.get(endpoint.workload) ?? [])])) {
+        const named = workloadByKey.get(endpoint.workload)?.addresses ?? [];
+        const owner = workloadByAddress.get(endpoint.address)?.addresses ?? [];
+        for (const ip of new Set([endpoint.address, ...named, ...owner])) {
           const address = formatSocketAddress({ ip, port: endpoint.port });
           const services = index.get(address) ?? [];
           if (!services.includes(resourceKey(service))) services.push(resourceKey(service));

@@ -27,6 +27,12 @@ export const refusalReasons = defineReasons({
   'refused-by-destination': { status: 403, meaning: "the destination's agent refused; its log has the reason" },
   'no-snapshot': { status: 503, meaning: 'no snapshot has been applied yet' },
   'shutting-down': { status: 503, meaning: 'the agent is shutting down' },
+  'too-many-connections': {
+    status: 503,
+    meaning: 'the agent, or this source, has as many connections open as it may have',
+  },
+  'source-gone': { status: 503, meaning: 'the asking side went away before it was answered' },
+  'internal-error': { status: 503, meaning: 'serving the connection failed unexpectedly; the log has the error' },
   // At the destination: who is asking.
   'peer-not-an-agent': { status: 403, meaning: "the peer's certificate is not that of an agent" },
   'peer-node-unknown': { status: 403, meaning: "the peer's node is not in the snapshot" },

@@ -6,8 +6,18 @@
  */
 import { z } from 'zod';
 import { tryParseIp } from '../core/index.js';
+import { TrustDomain } from '../spiffe/index.js';
 
-const name = z.string().min(1).max(253);
+/**
+ * A name as Kubernetes has them, a little wider: never a slash (`namespace/name` must read one way only), white space or a
+ * control character (names reach logs and terminals).
+ */
+const name = z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/, {
+  message: 'expected a name of 1 to 253 letters, digits, dots, dashes and underscores',
+});
+/** `namespace/name`. */
+const key = z.string().regex(/^[A-Za-z0-9._-]{1,253}\/[A-Za-z0-9._-]{1,253}$/, { message: 'expected namespace/name' });
+const trustDomain = z.string().refine(isTrustDomain, { message: 'expected a trust domain such as cluster.local' });
 const ip = z.string().refine((text) => tryParseIp(text) === text, { message: 'expected a canonical IP address' });
 const port = z.number().int().min(1).max(65535);
 
@@ -57,7 +67,7 @@ export const serviceEndpointSchema = z
     /** The pod's port, after targetPort was resolved. */
     port,
     /** `namespace/name` of the workload. */
-    workload: name,
+    workload: key,
     node: name,
     ready: z.boolean().default(true),
   })
@@ -111,7 +121,7 @@ export const meshSettingsSchema = z
  */
 export const meshStateSchema = z
   .object({
-    trustDomain: name,
+    trustDomain,
     nodes: z.array(meshNodeSchema),
     workloads: z.array(workloadSchema),
     services: z.array(meshServiceSchema),
@@ -141,3 +151,12 @@ export type MeshSettings = z.output<typeof meshSettingsSchema>;
 export type MeshState = z.output<typeof meshStateSchema>;
 /** What callers write: defaults may be left out. */
 export type MeshStateInput = z.input<typeof meshStateSchema>;
+
+function isTrustDomain(text: string): boolean {
+  try {
+    TrustDomain.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,5 +1,5 @@
 import { meshServices, resourceKey } from './mesh-index.js';
-import type { MeshState, PolicyManifest, Workload } from './resources.js';
+import type { MeshState, PolicyManifest, ServiceEndpoint, Workload } from './resources.js';
 
 /**
  * Cuts a mesh state down to what the agent of `node` needs: its own workloads in full; of the others only what it takes
@@ -7,15 +7,17 @@ import type { MeshState, PolicyManifest, Workload } from './resources.js';
  * local endpoint; and only policies that can judge a local workload.
  */
 export function scopeToNode(state: MeshState, node: string): MeshState {
+  const local = state.workloads.filter((workload) => workload.node === node);
+  const localKeys = new Set(local.map(resourceKey));
+  const localAddresses = new Set(local.flatMap(({ addresses }) => addresses));
+  // What an endpoint says of its node is not enough: a policy left out here is one that its pod's agent never sees.
+  const isLocal = (endpoint: ServiceEndpoint): boolean =>
+    endpoint.node === node || localKeys.has(endpoint.workload) || localAddresses.has(endpoint.address);
   const localServices = new Set(
-    state.services
-      .filter((service) => service.ports.some((port) => port.endpoints.some((endpoint) => endpoint.node === node)))
-      .map(resourceKey),
+    state.services.filter((service) => service.ports.some((port) => port.endpoints.some(isLocal))).map(resourceKey),
   );
   const inMesh = new Set(meshServices(state).map(resourceKey));
-  const localNamespaces = new Set(
-    state.workloads.filter((workload) => workload.node === node).map((workload) => workload.namespace),
-  );
+  const localNamespaces = new Set(local.map((workload) => workload.namespace));
   return {
     ...state,
     workloads: state.workloads.map((workload) => (workload.node === node ? workload : remote(workload))),

@@ -24,6 +24,9 @@ const notAuthorization: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
   'no-snapshot',
   'plaintext-strict',
   'shutting-down',
+  'too-many-connections',
+  'source-gone',
+  'internal-error',
 ]);
 
 /** Turns what the data path reports into metrics. */

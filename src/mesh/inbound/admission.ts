@@ -30,12 +30,21 @@ export type Admission =
       readonly decision?: Decision | undefined;
     };
 
+export interface AdmitOptions {
+  /**
+   * The connection is open already. A workload that is not ready gets no new ones, but keeps those it has: it is how a pod
+   * that is being stopped finishes its work.
+   */
+  readonly established?: boolean | undefined;
+}
+
 /** Judges a connection by `view` alone. `ownPorts` are the agent's listeners, never a destination. */
 export function admit(
   view: MeshView,
   source: AuthenticatedSource,
   destination: SocketAddress,
   ownPorts: ReadonlySet<number>,
+  options: AdmitOptions = {},
 ): Admission {
   const { index, engine } = view;
   if (ownPorts.has(destination.port))
@@ -47,7 +56,12 @@ export function admit(
   }
   if (!workload.enrolled)
     return refused('authority-not-enrolled', `${resourceKey(workload)} is not enrolled`, workload);
-  if (!workload.ready) return refused('authority-not-ready', `${resourceKey(workload)} is not ready`, workload);
+  if (source.via === 'none' && workload.mtlsMode === 'STRICT') {
+    return refused('plaintext-strict', `${resourceKey(workload)} takes no plaintext`, workload);
+  }
+  if (!workload.ready && options.established !== true) {
+    return refused('authority-not-ready', `${resourceKey(workload)} is not ready`, workload);
+  }
   if (source.node !== undefined && index.nodeNamed(source.node) === undefined) {
     return refused('peer-node-unknown', `node ${source.node} is not in the snapshot`, workload);
   }

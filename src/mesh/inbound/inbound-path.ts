@@ -8,6 +8,7 @@
  */
 import type { Duplex } from 'node:stream';
 import {
+  describeError,
   formatSocketAddress,
   ipFamily,
   notify,
@@ -20,6 +21,7 @@ import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../cor
 import { resetSocket } from '../../internal/reset-socket.js';
 import { splice } from '../../internal/splice.js';
 import { detectProtocol } from '../../traffic/index.js';
+import type { DetectedProtocol } from '../../traffic/index.js';
 import type { TunnelRequest, TunnelAnnouncement } from '../../tunnel/index.js';
 import type { AuthenticatedSource } from '../authenticated-source.js';
 import { verifiedSourceAddress } from './source-address.js';
@@ -31,7 +33,9 @@ import type { RefusalReason } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
 import { admit } from './admission.js';
 import type { Admission } from './admission.js';
-import { ConnectionLog } from '../connection-log.js';
+import { ConnectionLog, factsForLog } from '../connection-log.js';
+import type { ConnectionEnd } from '../connection-log.js';
+import { ConnectionQuota } from '../connection-quota.js';
 import { serveHttp } from './serve-http.js';
 import { ConnectionRevoked, LiveConnection } from './live-connection.js';
 import type { PeerAuthenticator } from './peer-authenticator.js';
@@ -62,6 +66,8 @@ export interface InboundPathOptions {
   readonly detectTimeoutMs?: number | undefined;
   /** Default 4,096; further ones are refused. */
   readonly maxConnections?: number | undefined;
+  /** Of one source: a (principal, node), or an address of plaintext. Default half of `maxConnections`. */
+  readonly maxConnectionsPerSource?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
   readonly observer?: Observer<MeshEvent> | undefined;
@@ -90,7 +96,7 @@ export class InboundPath implements Closable {
   readonly #observer: Observer<MeshEvent>;
   readonly #ownPorts: ReadonlySet<number>;
   readonly #detectTimeoutMs: number;
-  readonly #maxConnections: number;
+  readonly #quota: ConnectionQuota;
   readonly #connections = new Map<LiveConnection, Promise<void>>();
   readonly #subscription: Disposable;
   readonly #log: ConnectionLog;
@@ -103,7 +109,11 @@ export class InboundPath implements Closable {
     this.#observer = options.observer ?? noObserver;
     this.#ownPorts = new Set(options.ownPorts ?? [15001, 15002, 15006]);
     this.#detectTimeoutMs = options.detectTimeoutMs ?? 3_000;
-    this.#maxConnections = options.maxConnections ?? 4_096;
+    const { maxConnections = 4_096 } = options;
+    this.#quota = new ConnectionQuota({
+      maxConnections,
+      maxConnectionsPerSource: options.maxConnectionsPerSource ?? Math.ceil(maxConnections / 2),
+    });
     this.#log = new ConnectionLog({
       side: 'inbound',
       logger: this.#logger,
@@ -122,6 +132,18 @@ export class InboundPath implements Closable {
 
   /** The tunnel server's `onConnect`. Never throws; always answers. */
   async onConnect(request: TunnelRequest): Promise<void> {
+    const reason = await this.#onConnect(request);
+    if (reason === undefined) return;
+    try {
+      request.refuse(refusalReasons[reason].status);
+    } catch (error) {
+      // The tunnel has answered by itself (too late), or `accept` failed half way: the stream is over in both cases.
+      this.#logger.debug('refusal not sent', { reason, error: describeError(error) });
+    }
+  }
+
+  /** The reason to refuse with; undefined when it was accepted. */
+  async #onConnect(request: TunnelRequest): Promise<RefusalReason | undefined> {
     const trace = traceContext(request.headers['traceparent']);
     const id = `${trace.traceId.slice(0, 8)}-${request.authority}`;
     const unverified: ConnectionFacts = {
@@ -130,23 +152,19 @@ export class InboundPath implements Closable {
       node: request.peer.spiffeId.toString(),
       destination: request.authority,
     };
-    const refuse = (reason: RefusalReason, detail: string): void => {
+    const refuse = (reason: RefusalReason, detail: string): RefusalReason => {
       this.#log.refused(unverified, reason, { detail });
-      request.refuse(refusalReasons[reason].status);
+      return reason;
     };
 
     let destination: SocketAddress;
     try {
       destination = parseSocketAddress(request.authority);
     } catch {
-      refuse('authority-malformed', 'expected IP:port');
-      return;
+      return refuse('authority-malformed', 'expected IP:port');
     }
     const verified = await this.#options.authenticator.authenticate(request.peer, request.session, request.headers);
-    if ('refused' in verified) {
-      refuse(verified.refused, verified.detail);
-      return;
-    }
+    if ('refused' in verified) return refuse(verified.refused, verified.detail);
     const address = verifiedSourceAddress(this.#options.views.current, verified, request.headers['forwarded']);
     const outcome = await this.serve({
       source: address === undefined ? verified : { ...verified, address },
@@ -155,7 +173,7 @@ export class InboundPath implements Closable {
       signal: request.signal,
       accept: () => request.accept(),
     });
-    if (!outcome.served) request.refuse(refusalReasons[outcome.reason].status);
+    return outcome.served ? undefined : outcome.reason;
   }
 
   /** The tunnel server's `onAnnounce`: fresh evidence for streams that are open. Answers a status. */
@@ -173,12 +191,12 @@ export class InboundPath implements Closable {
 
   /**
    * Serves one arrival to its end. Resolves `served: false` with the reason when it was refused before `accept`;
-   * what goes wrong later ends the stream and is logged here.
+   * what goes wrong later ends the stream and is logged here. Never rejects.
    */
   async serve(arrival: Arrival): Promise<Served> {
     const view = this.#options.views.current;
     const base = this.#facts(arrival, undefined);
-    if (view === undefined || this.#closing || this.#connections.size >= this.#maxConnections) {
+    if (view === undefined || this.#closing) {
       const reason = view === undefined ? 'no-snapshot' : 'shutting-down';
       this.#log.refused(base, reason, {});
       return { served: false, reason };
@@ -190,6 +208,11 @@ export class InboundPath implements Closable {
       return { served: false, reason: admission.reason, admission };
     }
 
+    const place = this.#quota.take(sourceOf(arrival.source));
+    if (typeof place === 'string') {
+      this.#log.refused(facts, 'too-many-connections', { detail: place });
+      return { served: false, reason: 'too-many-connections', admission };
+    }
     const connection = new LiveConnection({
       source: arrival.source,
       destination: arrival.destination,
@@ -197,9 +220,9 @@ export class InboundPath implements Closable {
       admission,
       ownPorts: this.#ownPorts,
     });
-    const { promise: ended, resolve: end } = withResolvers();
+    const { promise: over, resolve: end } = withResolvers();
     // Registered before the first await: a snapshot that comes while dialling must find it.
-    this.#connections.set(connection, ended);
+    this.#connections.set(connection, over);
     const { evidence } = arrival.source;
     const watch =
       evidence === undefined
@@ -209,7 +232,11 @@ export class InboundPath implements Closable {
           );
     try {
       return await this.#deliver(arrival, connection);
+    } catch (error) {
+      this.#log.refused(facts, 'internal-error', { error });
+      return { served: false, reason: 'internal-error', admission };
     } finally {
+      place[Symbol.dispose]();
       watch?.[Symbol.dispose]();
       connection.closed();
       this.#connections.delete(connection);
@@ -238,42 +265,67 @@ export class InboundPath implements Closable {
     const signal = AbortSignal.any([arrival.signal, connection.signal]);
     const dial = (): Promise<Duplex> =>
       this.#options.dial({ destination: arrival.destination, sourceIp: keptSource(arrival), signal });
+    const refused = (fallback: RefusalReason, error?: unknown): Served => {
+      const reason = revokedReason(connection.signal) ?? (arrival.signal.aborted ? 'source-gone' : fallback);
+      this.#log.refused(connection.facts, reason, { error });
+      return { served: false, reason };
+    };
     let upstream: Duplex;
     try {
       upstream = await dial();
     } catch (error) {
-      const reason = revokedReason(connection.signal) ?? 'deliver-failed';
-      this.#log.refused(connection.facts, reason, { error });
-      return { served: false, reason };
+      return refused('deliver-failed', error);
     }
-    if (signal.aborted) {
-      upstream.destroy();
-      const reason = revokedReason(connection.signal) ?? 'deliver-failed';
-      this.#log.refused(connection.facts, reason, {});
-      return { served: false, reason };
-    }
-    const downstream = arrival.accept();
     // Errors surface through splice and the HTTP proxy; between them a stray one must not end the process.
-    downstream.on('error', () => undefined);
     upstream.on('error', () => undefined);
-    const ended = this.#log.opened(connection.facts);
     try {
-      await this.#pass(connection, downstream, upstream, dial, signal, ended);
+      if (signal.aborted) return refused('source-gone');
+      let downstream: Duplex;
+      try {
+        downstream = arrival.accept();
+      } catch (error) {
+        // The asking side left, or the tunnel had already given up waiting, while the workload was dialled.
+        return refused('source-gone', error);
+      }
+      downstream.on('error', () => undefined);
+      await this.#pass(connection, downstream, upstream, dial);
+      return { served: true };
     } finally {
       upstream.destroy();
     }
-    return { served: true };
   }
 
-  /** Passes bytes, judged as the admission demands, and reports the end. */
+  /** Passes bytes, and reports the end. Whatever fails in here ends this connection alone. */
   async #pass(
     connection: LiveConnection,
     downstream: Duplex,
     upstream: Duplex,
     dial: () => Promise<Duplex>,
-    signal: AbortSignal,
-    ended: ReturnType<ConnectionLog['opened']>,
   ): Promise<void> {
+    const ended = this.#log.opened(connection.facts);
+    try {
+      const end = await this.#passJudged(connection, downstream, upstream, dial);
+      const reason = revokedReason(connection.signal) ?? end.reason;
+      ended({ ...end, reason, outcome: reason === undefined ? end.outcome : 'refused' });
+    } catch (error) {
+      this.#logger.error('mesh connection failed', { error: describeError(error), ...factsForLog(connection.facts) });
+      resetSocket(downstream);
+      resetSocket(upstream);
+      ended({ outcome: 'error', reason: 'internal-error' });
+    }
+  }
+
+  /**
+   * Passes bytes, judged as the admission demands. From here on both streams tell by themselves when they are over, so
+   * only a revocation cuts: the asking side being done must not cut short what is still on its way to the workload.
+   */
+  async #passJudged(
+    connection: LiveConnection,
+    downstream: Duplex,
+    upstream: Duplex,
+    dial: () => Promise<Duplex>,
+  ): Promise<ConnectionEnd> {
+    const { signal } = connection;
     if (connection.admission.verdict === 'needs-http') {
       const { protocol } = await detectProtocol(downstream, {
         timeoutMs: this.#detectTimeoutMs,
@@ -282,15 +334,11 @@ export class InboundPath implements Closable {
       }).catch(() => ({ protocol: 'closed' as const }));
       if (protocol === 'closed') {
         resetSocket(downstream);
-        ended({
-          outcome: revokedReason(connection.signal) === undefined ? 'eof' : 'refused',
-          reason: revokedReason(connection.signal),
-        });
-        return;
+        return { outcome: 'eof' };
       }
       if (protocol === 'http1') {
         connection.open('http');
-        const result = await serveHttp({
+        return serveHttp({
           connection,
           views: this.#options.views,
           downstream,
@@ -301,19 +349,10 @@ export class InboundPath implements Closable {
           observer: this.#observer,
           signal,
         });
-        const revoked = revokedReason(connection.signal);
-        ended({
-          outcome: revoked === undefined ? result.outcome : 'refused',
-          reason: revoked,
-          sentBytes: result.sentBytes,
-          receivedBytes: result.receivedBytes,
-        });
-        return;
       }
       if (!this.#passOpaque(connection, protocol)) {
         resetSocket(downstream);
-        ended({ outcome: 'refused', reason: 'http-required' });
-        return;
+        return { outcome: 'refused', reason: 'http-required' };
       }
     }
     if (connection.admission.verdict === 'allow') {
@@ -322,16 +361,11 @@ export class InboundPath implements Closable {
     }
     connection.open('opaque');
     const result = await splice(downstream, upstream, { signal });
-    ended({
-      outcome: revokedReason(connection.signal) === undefined ? result.outcome : 'refused',
-      reason: revokedReason(connection.signal),
-      receivedBytes: result.aToBBytes,
-      sentBytes: result.bToABytes,
-    });
+    return { outcome: result.outcome, receivedBytes: result.aToBBytes, sentBytes: result.bToABytes };
   }
 
   /** HTTP rules concern this connection, but it does not speak HTTP/1 in the clear: judge it as opaque bytes. */
-  #passOpaque(connection: LiveConnection, protocol: string): boolean {
+  #passOpaque(connection: LiveConnection, protocol: DetectedProtocol): boolean {
     const view = this.#options.views.current;
     if (view === undefined) return false;
     const decision = connection.judgeOpaque(view);
@@ -371,6 +405,11 @@ export class InboundPath implements Closable {
 function keptSource({ source, destination }: Arrival): string | undefined {
   if (source.address === undefined) return undefined;
   return ipFamily(source.address) === ipFamily(destination.ip) ? source.address : undefined;
+}
+
+/** Whom the quota counts: what was verified, or for plaintext the address of the TCP peer. */
+function sourceOf({ principal, node, address }: AuthenticatedSource): string {
+  return principal === undefined ? `address ${address ?? ''}` : `${principal.toString()} ${node ?? ''}`;
 }
 
 function revokedReason(signal: AbortSignal): RefusalReason | undefined {

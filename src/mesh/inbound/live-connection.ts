@@ -4,7 +4,8 @@
  * pending -> opaque | http -> closed, and pending -> closed. It is registered before the workload is dialled, so a
  * snapshot that comes in between is not missed. A newer snapshot is applied by `reconsider`:
  * - opaque bytes must still be allowed as opaque bytes;
- * - in HTTP the requests under way must still be allowed; later ones are judged by the newest view anyway.
+ * - in HTTP the requests under way must still be allowed; later ones are judged by the newest view anyway. A request that
+ *   turned the connection into something else (WebSocket) is under way until the end.
  */
 import type { HttpRequestFacts } from '../../traffic/index.js';
 import type { Decision } from '../../authz/index.js';
@@ -92,10 +93,9 @@ export class LiveConnection {
   reconsider(view: MeshView): void {
     if (this.#mode === 'closed') return;
     const before = resourceKey(this.#admission.workload);
-    const next = admit(view, this.source, this.destination, this.#ownPorts);
+    const next = admit(view, this.source, this.destination, this.#ownPorts, { established: this.#mode !== 'pending' });
     if (!next.admitted) {
-      const gone = next.workload === undefined;
-      this.revoke(gone ? 'destination-gone' : 'policy-changed', next.detail);
+      this.revoke(next.workload === undefined ? 'destination-gone' : revocationOf(next.reason), next.detail);
       return;
     }
     if (resourceKey(next.workload) !== before) {
@@ -124,6 +124,10 @@ export class LiveConnection {
     this.#mode = 'closed';
     this.#requests.clear();
   }
+}
+
+function revocationOf(reason: RefusalReason): RefusalReason {
+  return reason === 'denied-by-policy' || reason === 'policy-unreadable' ? 'policy-changed' : reason;
 }
 
 function toHttp(request: HttpRequestFacts): {

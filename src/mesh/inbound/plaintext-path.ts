@@ -3,7 +3,7 @@
  * PERMISSIVE and DISABLE judged by the same engine, without a principal, so that allow-by-identity still denies.
  */
 import type { Duplex } from 'node:stream';
-import { formatSocketAddress, notify, noObserver, silentLogger, systemClock } from '../../core/index.js';
+import { describeError, formatSocketAddress, notify, noObserver, silentLogger, systemClock } from '../../core/index.js';
 import type { Clock, Logger, Observer, SocketAddress } from '../../core/index.js';
 import { resetSocket } from '../../internal/reset-socket.js';
 import { ConnectionLog } from '../connection-log.js';
@@ -35,24 +35,35 @@ export class PlaintextPath {
   readonly #clock: Clock;
   readonly #observer: Observer<MeshEvent>;
   readonly #log: ConnectionLog;
+  readonly #logger: Logger;
 
   constructor(options: PlaintextPathOptions) {
     this.#views = options.views;
     this.#inbound = options.inbound;
     this.#clock = options.clock ?? systemClock;
     this.#observer = options.observer ?? noObserver;
+    this.#logger = options.logger ?? silentLogger;
     this.#log = new ConnectionLog({
       side: 'inbound',
-      logger: options.logger ?? silentLogger,
+      logger: this.#logger,
       observer: this.#observer,
       clock: this.#clock,
     });
   }
 
-  /** Serves one captured connection to its end. Never throws. */
+  /** Serves one captured connection to its end. Never throws: a failure in here ends that connection alone. */
   async onConnection(captured: CapturedConnection): Promise<void> {
+    captured.socket.on('error', () => undefined);
+    try {
+      await this.#serve(captured);
+    } catch (error) {
+      this.#logger.error('serving captured plaintext failed', { error: describeError(error) });
+      resetSocket(captured.socket);
+    }
+  }
+
+  async #serve(captured: CapturedConnection): Promise<void> {
     const { socket, originalDestination, source } = captured;
-    socket.on('error', () => undefined);
     const trace = traceContext();
     const workload = this.#views.current?.index.workloadAt(originalDestination.ip);
     const connection: ConnectionFacts = {
@@ -86,6 +97,7 @@ export class PlaintextPath {
     });
     if (outcome.served || accepted) return;
     notify(this.#observer, { type: 'plaintext-inbound', mode, verdict: 'denied', connection });
-    await answerRefusal(socket, refusalReasons[outcome.reason].status, { clock: this.#clock });
+    if (outcome.reason === 'too-many-connections') resetSocket(socket);
+    else await answerRefusal(socket, refusalReasons[outcome.reason].status, { clock: this.#clock });
   }
 }

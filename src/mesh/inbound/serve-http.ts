@@ -46,7 +46,8 @@ export function serveHttp(options: ServeHttpOptions): Promise<Http1ProxyResult> 
     },
     observer: (event) => {
       const { facts } = event;
-      if (facts !== undefined) connection.requestEnded(facts);
+      // An upgraded connection goes on by what its request was allowed to do, so that stays under judgement.
+      if (facts !== undefined && event.outcome !== 'upgraded') connection.requestEnded(facts);
       const decision = (event.verdict as Partial<JudgedVerdict> | undefined)?.decision;
       if (decision === undefined) {
         notify(options.observer, {

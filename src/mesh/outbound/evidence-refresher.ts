@@ -4,7 +4,7 @@
  * this very node the same is done by authenticating anew.
  */
 import { describeError } from '../../core/index.js';
-import type { Logger } from '../../core/index.js';
+import type { Clock, Logger, Timer } from '../../core/index.js';
 import { workloadTokenHeader } from '../../spiffe/index.js';
 import type { SpiffeId, WorkloadTokenSource } from '../../spiffe/index.js';
 import type { TunnelClient } from '../../tunnel/index.js';
@@ -16,15 +16,24 @@ export interface OpenStream {
 }
 
 interface Tracked {
-  readonly renew: () => Promise<void>;
+  /** Resolves whether it succeeded; never rejects. */
+  readonly renew: () => Promise<boolean>;
   streams: number;
 }
+
+/** Well below half the lifetime of any token in use, so that one lost push does not cost a stream. */
+const retryMs = 5_000;
 
 export class EvidenceRefresher {
   readonly #client: TunnelClient;
   readonly #tokens: WorkloadTokenSource;
   readonly #local: LocalAuthenticator;
+  readonly #clock: Clock;
   readonly #logger: Logger;
+  /** Those whose last renewal failed. */
+  readonly #overdue = new Set<Tracked>();
+  #retry: Timer | undefined;
+  #destroyed = false;
   readonly #tracked = new Map<string, Tracked>();
   #running: Promise<void> | undefined;
   #again = false;
@@ -33,11 +42,13 @@ export class EvidenceRefresher {
     readonly client: TunnelClient;
     readonly tokens: WorkloadTokenSource;
     readonly local: LocalAuthenticator;
+    readonly clock: Clock;
     readonly logger: Logger;
   }) {
     this.#client = options.client;
     this.#tokens = options.tokens;
     this.#local = options.local;
+    this.#clock = options.clock;
     this.#logger = options.logger;
   }
 
@@ -52,8 +63,8 @@ export class EvidenceRefresher {
   }
 
   /**
-   * Renews the evidence of everything open. A failure is logged: the stream then ends when its old evidence does. Calls
-   * that come during a run cause one more.
+   * Renews the evidence of everything open. What fails is logged and tried again every 5 s; if it never succeeds, the
+   * stream ends when its old evidence does. Calls that come during a run cause one more.
    */
   refresh(): Promise<void> {
     this.#again = true;
@@ -66,11 +77,30 @@ export class EvidenceRefresher {
   async #run(): Promise<void> {
     while (this.#again) {
       this.#again = false;
-      await Promise.all([...this.#tracked.values()].map(({ renew }) => renew()));
+      await this.#renew([...this.#tracked.values()]);
     }
   }
 
-  #count(key: string, renew: () => Promise<void>): () => void {
+  /** Stops trying again. */
+  destroy(): void {
+    this.#destroyed = true;
+    this.#retry?.cancel();
+    this.#overdue.clear();
+  }
+
+  async #renew(entries: readonly Tracked[]): Promise<void> {
+    await Promise.all(
+      entries.map(async (entry) => {
+        this.#overdue.delete(entry);
+        if (!(await entry.renew()) && entry.streams > 0) this.#overdue.add(entry);
+      }),
+    );
+    this.#retry?.cancel();
+    if (this.#overdue.size === 0 || this.#destroyed) return;
+    this.#retry = this.#clock.timer(retryMs, () => void this.#renew([...this.#overdue]));
+  }
+
+  #count(key: string, renew: () => Promise<boolean>): () => void {
     const entry = this.#tracked.get(key) ?? { renew, streams: 0 };
     entry.streams += 1;
     this.#tracked.set(key, entry);
@@ -79,16 +109,18 @@ export class EvidenceRefresher {
       if (released) return;
       released = true;
       entry.streams -= 1;
-      if (entry.streams === 0) this.#tracked.delete(key);
+      if (entry.streams > 0) return;
+      this.#tracked.delete(key);
+      this.#overdue.delete(entry);
     };
   }
 
-  async #renewLocal(principal: SpiffeId): Promise<void> {
+  async #renewLocal(principal: SpiffeId): Promise<boolean> {
     const outcome = await this.#local.authenticate(principal);
-    if ('refused' in outcome) this.#failed(principal, 'this node', outcome.detail);
+    return 'refused' in outcome ? this.#failed(principal, 'this node', outcome.detail) : true;
   }
 
-  async #push({ peer, principal }: OpenStream): Promise<void> {
+  async #push({ peer, principal }: OpenStream): Promise<boolean> {
     try {
       const results = await this.#client.announce({
         peer,
@@ -97,15 +129,16 @@ export class EvidenceRefresher {
         }),
       });
       // One session that took it is enough: evidence is kept per principal and node, not per session.
-      if (results.some(({ status }) => status === 204)) return;
+      if (results.some(({ status }) => status === 204)) return true;
       const why = results.map(({ status, error }) => (error === undefined ? String(status) : describeError(error)));
-      this.#failed(principal, peer.toString(), why.join('; ') || 'no session');
+      return this.#failed(principal, peer.toString(), why.join('; ') || 'no session');
     } catch (error) {
-      this.#failed(principal, peer.toString(), describeError(error));
+      return this.#failed(principal, peer.toString(), describeError(error));
     }
   }
 
-  #failed(principal: SpiffeId, peer: string, error: string): void {
+  #failed(principal: SpiffeId, peer: string, error: string): false {
     this.#logger.warn('workload evidence not renewed', { peer, principal: principal.toString(), error });
+    return false;
   }
 }

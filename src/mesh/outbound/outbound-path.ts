@@ -16,6 +16,7 @@ import {
   systemClock,
 } from '../../core/index.js';
 import type { Clock, Closable, Logger, Observer } from '../../core/index.js';
+import { resetSocket } from '../../internal/reset-socket.js';
 import { splice } from '../../internal/splice.js';
 import { agentId, TrustDomain, workloadId, workloadTokenHeader } from '../../spiffe/index.js';
 import type { SpiffeId, WorkloadTokenSource } from '../../spiffe/index.js';
@@ -23,6 +24,7 @@ import { TunnelRefused } from '../../tunnel/index.js';
 import type { TunnelClient } from '../../tunnel/index.js';
 import { answerRefusal } from '../answer-refusal.js';
 import { ConnectionLog } from '../connection-log.js';
+import { ConnectionQuota } from '../connection-quota.js';
 import type { ConnectionFacts, MeshEvent } from '../events.js';
 import type { CapturedConnection } from '../inbound/plaintext-path.js';
 import type { InboundPath, MeshViews } from '../inbound/inbound-path.js';
@@ -49,8 +51,10 @@ export interface OutboundPathOptions {
   readonly pins: SourcePins | undefined;
   /** Endpoints tried before giving up, when none took a byte. Default 3. */
   readonly maxAttempts?: number | undefined;
-  /** Default 4,096; further ones are refused. */
+  /** Default 4,096; further ones are reset. */
   readonly maxConnections?: number | undefined;
+  /** Of one source address. Default half of `maxConnections`. */
+  readonly maxConnectionsPerSource?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
   readonly observer?: Observer<MeshEvent> | undefined;
@@ -77,7 +81,8 @@ export class OutboundPath implements Closable {
   readonly #picker = new EndpointPicker();
   readonly #evidence: EvidenceRefresher;
   readonly #maxAttempts: number;
-  readonly #maxConnections: number;
+  readonly #quota: ConnectionQuota;
+  readonly #logger: Logger;
   readonly #connections = new Map<CapturedConnection, Promise<void>>();
   #closing = false;
 
@@ -85,8 +90,12 @@ export class OutboundPath implements Closable {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#maxAttempts = options.maxAttempts ?? 3;
-    this.#maxConnections = options.maxConnections ?? 4_096;
-    const logger = options.logger ?? silentLogger;
+    const { maxConnections = 4_096, logger = silentLogger } = options;
+    this.#logger = logger;
+    this.#quota = new ConnectionQuota({
+      maxConnections,
+      maxConnectionsPerSource: options.maxConnectionsPerSource ?? Math.ceil(maxConnections / 2),
+    });
     this.#log = new ConnectionLog({
       side: 'outbound',
       logger,
@@ -97,6 +106,7 @@ export class OutboundPath implements Closable {
       client: options.client,
       tokens: options.tokens,
       local: options.local,
+      clock: this.#clock,
       logger,
     });
   }
@@ -114,18 +124,25 @@ export class OutboundPath implements Closable {
   /** The outbound listener's `onConnection`. Never throws; always answers or closes. */
   onConnection(captured: CapturedConnection): Promise<void> {
     captured.socket.on('error', () => undefined);
-    const carried = this.#carry(captured).finally(() => this.#connections.delete(captured));
+    const carried = this.#carry(captured)
+      .catch((error: unknown) => {
+        this.#logger.error('carrying a captured connection failed', { error: describeError(error) });
+        resetSocket(captured.socket);
+      })
+      .finally(() => this.#connections.delete(captured));
     this.#connections.set(captured, carried);
     return carried;
   }
 
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.allSettled(this.#connections.values());
+    await Promise.all(this.#connections.values());
+    this.#evidence.destroy();
   }
 
   destroy(reason?: Error): void {
     this.#closing = true;
+    this.#evidence.destroy();
     for (const captured of this.#connections.keys()) captured.socket.destroy(reason);
   }
 
@@ -153,18 +170,25 @@ export class OutboundPath implements Closable {
       await answerRefusal(socket, refusalReasons[reason].status, { clock: this.#clock });
     };
 
-    if (view === undefined) return refuse('no-snapshot', 'no snapshot yet');
-    if (this.#closing || this.#connections.size > this.#maxConnections)
-      return refuse('shutting-down', 'not taking connections');
+    const place = this.#quota.take(source.ip);
+    if (typeof place === 'string') {
+      this.#log.refused(facts, 'too-many-connections', { detail: place });
+      // At once: an answer would take the place that there is not.
+      resetSocket(socket);
+      return;
+    }
+    using _place = place;
+    if (view === undefined) return await refuse('no-snapshot', 'no snapshot yet');
+    if (this.#closing) return await refuse('shutting-down', 'not taking connections');
     if (local === undefined || principal === undefined) {
-      return refuse('source-unknown', `${source.ip} is no workload of node ${view.index.node}`);
+      return await refuse('source-unknown', `${source.ip} is no workload of node ${view.index.node}`);
     }
     if (this.#options.pins?.isPinned(local) === false) {
-      return refuse('source-unpinned', `${resourceKey(local)} is not pinned to an interface`);
+      return await refuse('source-unpinned', `${resourceKey(local)} is not pinned to an interface`);
     }
     const candidates = this.#candidates(view, originalDestination);
-    if (candidates === undefined) return refuse('destination-unknown', facts.destination);
-    if (candidates.length === 0) return refuse('no-ready-endpoint', facts.destination);
+    if (candidates === undefined) return await refuse('destination-unknown', facts.destination);
+    if (candidates.length === 0) return await refuse('no-ready-endpoint', facts.destination);
 
     const gone = new AbortController();
     socket.once('close', () => gone.abort());
@@ -180,7 +204,7 @@ export class OutboundPath implements Closable {
       last = outcome;
       if (outcome.kind === 'refused') break;
     }
-    return refuse(last.reason, last.detail);
+    return await refuse(last.reason, last.detail);
   }
 
   /** Where the connection may go, best first; undefined when it is nowhere the mesh knows. */
@@ -209,9 +233,8 @@ export class OutboundPath implements Closable {
       })
       .finally(release);
     if (outcome.served) return { kind: 'served' };
-    const another = outcome.reason === 'deliver-failed' || outcome.reason === 'authority-not-ready';
     return {
-      kind: another ? 'next' : 'refused',
+      kind: concernsEndpoint(refusalReasons[outcome.reason].status) ? 'next' : 'refused',
       reason: outcome.reason,
       detail: refusalReasons[outcome.reason].meaning,
     };
@@ -247,7 +270,8 @@ export class OutboundPath implements Closable {
     const release = this.#evidence.track({ principal, peer });
     const ended = this.#log.opened(facts);
     try {
-      const result = await splice(captured.socket, stream, { signal });
+      // No signal: the application's side being done must not cut what is still on its way to the other agent.
+      const result = await splice(captured.socket, stream);
       ended({ outcome: result.outcome, sentBytes: result.aToBBytes, receivedBytes: result.bToABytes });
     } finally {
       release();
@@ -258,8 +282,7 @@ export class OutboundPath implements Closable {
   #tunnelFailure(error: unknown, peer: SpiffeId): AttemptOutcome {
     const detail = `${peer.toString()}: ${describeError(error)}`;
     if (error instanceof TunnelRefused) {
-      // 4xx is an answer about this source and destination; 5xx is about that endpoint only.
-      return error.status >= 500
+      return concernsEndpoint(error.status)
         ? { kind: 'next', reason: 'endpoint-unreachable', detail }
         : { kind: 'refused', reason: 'refused-by-destination', detail };
     }
@@ -268,6 +291,14 @@ export class OutboundPath implements Closable {
       ? { kind: 'refused', reason: 'source-unauthenticated', detail }
       : { kind: 'next', reason: 'endpoint-unreachable', detail };
   }
+}
+
+/**
+ * Whether a refusal is about that endpoint only (not there, not ready, overloaded), so that another may be tried. A 403 is an
+ * answer about this source: it is never taken to another endpoint.
+ */
+function concernsEndpoint(status: number): boolean {
+  return status >= 500 || status === 404;
 }
 
 function principalOf(view: MeshView, workload: Workload): SpiffeId {

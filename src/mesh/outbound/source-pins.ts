@@ -14,6 +14,8 @@ export interface HostInterface {
 
 interface Pin {
   readonly hostInterface: HostInterface;
+  /** What the kernel ties to the interface: a pod of the same name made anew has other ones. */
+  readonly addresses: ReadonlySet<string>;
   valid: boolean;
 }
 
@@ -23,7 +25,10 @@ export class SourcePins {
   /** Replaces all pins, as found for a new snapshot. Workloads that are not in `found` are unpinned. */
   replace(found: ReadonlyMap<Workload, HostInterface>): void {
     this.#pins = new Map(
-      [...found].map(([workload, hostInterface]) => [resourceKey(workload), { hostInterface, valid: true }]),
+      [...found].map(([workload, hostInterface]) => [
+        resourceKey(workload),
+        { hostInterface, addresses: new Set(workload.addresses), valid: true },
+      ]),
     );
   }
 
@@ -45,8 +50,10 @@ export class SourcePins {
     return lost;
   }
 
+  /** Whether every address of this workload is pinned now. */
   isPinned(workload: Workload): boolean {
-    return this.#pins.get(resourceKey(workload))?.valid ?? false;
+    const pin = this.#pins.get(resourceKey(workload));
+    return pin?.valid === true && workload.addresses.every((address) => pin.addresses.has(address));
   }
 
   /** `namespace/name` -> interface, of the pins that hold; for the interception plan and for status. */
