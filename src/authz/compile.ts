@@ -1,6 +1,10 @@
 /** From manifests to compiled policies: each manifest to its dialect, every problem collected. */
 import type { CompiledPolicy } from './compiled-policy.js';
 import { compileIstioAuthorization, istioApis } from './dialects/istio-authorization.js';
+import { compilePeerAuthentication } from './dialects/peer-authentication.js';
+import type { PeerAuthentication } from './dialects/peer-authentication.js';
+import { compileRequestAuthentication } from './dialects/request-authentication.js';
+import type { RequestAuthentication } from './dialects/request-authentication.js';
 import { compileMeshAuthorization, meshAuthorizationApi } from './dialects/mesh-authorization.js';
 import { AuthzCompileError } from './errors.js';
 import { ManifestReport, readIdentity, unwrap } from './manifest.js';
@@ -10,10 +14,16 @@ import type { PolicyProblem } from './problem.js';
 import { show } from './problem.js';
 import { contentKey, isDeepFrozen } from './content-key.js';
 
+/** What a manifest can become. */
+type AnyPolicy =
+  | { readonly kind: 'authorization'; readonly id: string; readonly policy: CompiledPolicy }
+  | { readonly kind: 'peer'; readonly id: string; readonly policy: PeerAuthentication }
+  | { readonly kind: 'request'; readonly id: string; readonly policy: RequestAuthentication };
+
 /** One manifest and what became of it. */
 export interface CompiledManifest {
   readonly content: string | undefined;
-  readonly policy: CompiledPolicy;
+  readonly policy: AnyPolicy;
   readonly warnings: readonly PolicyProblem[];
 }
 
@@ -25,6 +35,8 @@ export interface Compilation {
   /** By content. */
   readonly byContent: ReadonlyMap<string, CompiledManifest>;
   readonly set: PolicySet;
+  readonly peers: readonly PeerAuthentication[];
+  readonly requests: readonly RequestAuthentication[];
   /** Warnings only. */
   readonly problems: readonly PolicyProblem[];
 }
@@ -41,6 +53,8 @@ export function* compileSteps(
   const earlier = previous !== undefined && sameOptions(previous.options, options) ? previous : undefined;
   const problems: PolicyProblem[] = [];
   const policies: CompiledPolicy[] = [];
+  const peers: PeerAuthentication[] = [];
+  const requests: RequestAuthentication[] = [];
   const byObject = new Map<unknown, CompiledManifest>();
   const byContent = new Map<string, CompiledManifest>();
   const seen = new Set<string>();
@@ -67,7 +81,7 @@ export function* compileSteps(
     } else {
       problems.push(...compiled.warnings);
     }
-    const { id } = compiled.policy.head;
+    const { id } = compiled.policy;
     if (seen.has(id)) {
       report.policy = id;
       report.error('duplicate-policy', 'metadata.name', 'every policy once', id, 'rename or remove one of the two');
@@ -75,55 +89,54 @@ export function* compileSteps(
       continue;
     }
     seen.add(id);
-    policies.push(compiled.policy);
+    if (compiled.policy.kind === 'authorization') policies.push(compiled.policy.policy);
+    else if (compiled.policy.kind === 'peer') peers.push(compiled.policy.policy);
+    else requests.push(compiled.policy.policy);
     if (frozen) byObject.set(input, compiled);
     if (content !== undefined) byContent.set(content, compiled);
   }
   if (failed) throw new AuthzCompileError(Object.freeze(problems));
   const set = yield* PolicySet.build(policies, earlier?.set);
-  return { options, byObject, byContent, set, problems: Object.freeze(problems) };
+  return { options, byObject, byContent, set, peers, requests, problems: Object.freeze(problems) };
 }
 
 function sameOptions(one: ResolvedOptions, other: ResolvedOptions): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
 }
 
-function compileManifest(
-  manifest: unknown,
-  options: ResolvedOptions,
-  report: ManifestReport,
-): CompiledPolicy | undefined {
+function compileManifest(manifest: unknown, options: ResolvedOptions, report: ManifestReport): AnyPolicy | undefined {
   const identity = readIdentity(manifest, report);
   if (identity === undefined) return undefined;
   const { apiVersion, kind } = identity;
-  if (kind === 'ProxyPolicy') {
-    if (apiVersion === meshAuthorizationApi) return compileMeshAuthorization(identity, options, report);
+  const versions = kind === 'ProxyPolicy' ? [meshAuthorizationApi] : istioKinds.includes(kind) ? istioApis : undefined;
+  if (versions === undefined) {
+    const expected = ['ProxyPolicy', ...istioKinds].join(', ');
+    report.error('unknown-kind', 'kind', expected, show(kind), 'the engine takes authorization policies only');
+    return undefined;
+  }
+  if (!versions.includes(apiVersion)) {
     report.error(
       'unknown-version',
       'apiVersion',
-      `"${meshAuthorizationApi}"`,
+      versions.join(' or '),
       show(apiVersion),
-      `write ${meshAuthorizationApi}`,
+      `write ${versions[0] ?? ''}`,
     );
     return undefined;
   }
-  if (kind === 'AuthorizationPolicy') {
-    if (istioApis.includes(apiVersion)) return compileIstioAuthorization(identity, options, report);
-    report.error(
-      'unknown-version',
-      'apiVersion',
-      istioApis.join(' or '),
-      show(apiVersion),
-      `write ${istioApis[0] ?? ''}`,
-    );
-    return undefined;
+  if (kind === 'PeerAuthentication') {
+    const policy = compilePeerAuthentication(identity, options.rootNamespace, report);
+    return policy === undefined ? undefined : { kind: 'peer', id: policy.id, policy };
   }
-  report.error(
-    'unknown-kind',
-    'kind',
-    'ProxyPolicy or AuthorizationPolicy',
-    show(kind),
-    'the engine takes authorization policies only',
-  );
-  return undefined;
+  if (kind === 'RequestAuthentication') {
+    const policy = compileRequestAuthentication(identity, options.rootNamespace, report);
+    return policy === undefined ? undefined : { kind: 'request', id: policy.id, policy };
+  }
+  const policy =
+    kind === 'ProxyPolicy'
+      ? compileMeshAuthorization(identity, options, report)
+      : compileIstioAuthorization(identity, options, report);
+  return policy === undefined ? undefined : { kind: 'authorization', id: policy.head.id, policy };
 }
+
+const istioKinds: readonly string[] = ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'];

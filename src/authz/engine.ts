@@ -4,7 +4,11 @@ import type { Compilation } from './compile.js';
 import { CoverageCounter } from './coverage.js';
 import type { CoverageReport } from './coverage.js';
 import { prepareDecision } from './decision.js';
-import type { ConnectionDecision, Decision } from './decision.js';
+import type { ConnectionDecision, Decision, PreparedDecision } from './decision.js';
+import { peerModeOf } from './dialects/peer-authentication.js';
+import type { PeerDestination, PeerMode } from './dialects/peer-authentication.js';
+import { jwtRulesOf } from './dialects/request-authentication.js';
+import type { JwtRule } from './dialects/request-authentication.js';
 import { Evaluation, undecidedConnection } from './evaluation.js';
 import { explain } from './explanation.js';
 import type { Explanation } from './explanation.js';
@@ -87,6 +91,8 @@ export class AuthzEngine {
     try {
       const refusal = this.#load(request, false);
       if (refusal !== undefined) return prepareDecision('deny', refusal).decision;
+      const plaintext = this.#refusePlaintext(request);
+      if (plaintext !== undefined) return plaintext.decision;
       const { decision } = this.#evaluation.judge(false, false);
       return this.#policies.hasExtras ? this.#withExtras(decision) : decision;
     } catch {
@@ -102,6 +108,8 @@ export class AuthzEngine {
     try {
       const refusal = this.#load(request, true);
       if (refusal !== undefined) return prepareDecision('deny', refusal).connection;
+      const plaintext = this.#refusePlaintext(request);
+      if (plaintext !== undefined) return plaintext.connection;
       const first = this.#evaluation.judge(true, false);
       return first === undecidedConnection ? this.#evaluation.judge(false, false).needsHttp : first.connection;
     } catch {
@@ -129,6 +137,27 @@ export class AuthzEngine {
       counter.record(new Set(groups.flatMap((group) => group.policies)), this.#facts);
     }
     return counter.report(this.#policies.policies);
+  }
+
+  /**
+   * The mode of the PeerAuthentication that governs a destination; undefined when none does. The engine itself denies a
+   * request without a principal where it is STRICT.
+   */
+  peerMode(destination: PeerDestination): PeerMode | undefined {
+    return peerModeOf(this.#compilation.peers, destination)?.mode;
+  }
+
+  /** The rules of every RequestAuthentication that governs a destination, for `JwtAuthenticator`. */
+  jwtRules(destination: AuthzRequest['destination']): readonly JwtRule[] {
+    return jwtRulesOf(this.#compilation.requests, destination);
+  }
+
+  #refusePlaintext(request: AuthzRequest): PreparedDecision | undefined {
+    const { peers } = this.#compilation;
+    if (peers.length === 0 || this.#facts.principal !== undefined) return undefined;
+    const governing = peerModeOf(peers, request.destination);
+    if (governing?.mode !== 'STRICT') return undefined;
+    return prepareDecision('deny', `plaintext is refused: ${governing.key} says STRICT`, { policy: governing.key });
   }
 
   #load(request: AuthzRequest, ignoreHttp: boolean): string | undefined {

@@ -25,3 +25,7 @@ export type {
 } from './policy-tests.js';
 export { lintPolicies } from './lint.js';
 export type { LintFacts } from './lint.js';
+export type { PeerDestination, PeerMode } from './dialects/peer-authentication.js';
+export type { JwtRule } from './dialects/request-authentication.js';
+export { JwtAuthenticator } from './jwt-authenticator.js';
+export type { FetchJwks, JwtAuthenticatorOptions, JwtOutcome } from './jwt-authenticator.js';
