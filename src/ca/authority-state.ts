@@ -13,8 +13,8 @@ import { subjectNameOf } from './subject-name.js';
 
 /**
  * What a CA is made of, as its store keeps it: signing keys with their certificates, token keys, and the sequence
- * number of its bundle. Keys of the two kinds are never the same key: a certificate key that could be made to sign a
- * JWT, or the other way round, would let one be taken for the other.
+ * number of its bundle. Keys of the three kinds are never the same key: a certificate key that could be made to sign a
+ * JWT, or a workload token key a JWT-SVID, would let one be taken for the other.
  */
 const keyState = z.enum(['prepared', 'active', 'retired']);
 
@@ -24,6 +24,7 @@ const stateSchema = z.strictObject({
   sequence: z.number().int().min(1),
   roots: z.array(z.strictObject({ state: keyState, certificatePem: z.string(), privateKeyPem: z.string() })).min(1),
   tokenKeys: z.array(z.strictObject({ state: keyState, privateKeyPem: z.string() })).min(1),
+  jwtKeys: z.array(z.strictObject({ state: keyState, privateKeyPem: z.string() })).min(1),
 });
 export type AuthorityState = z.output<typeof stateSchema>;
 
@@ -32,7 +33,7 @@ export interface SigningRoot extends Issuer {
   readonly certificate: X509Certificate;
 }
 
-/** A key that signs workload tokens. */
+/** A key that signs workload tokens, or one that signs JWT-SVIDs. */
 export interface TokenKey {
   readonly kid: string;
   readonly privateKey: KeyObject;
@@ -60,6 +61,7 @@ export async function newAuthorityState(
     sequence: 1,
     roots: [{ state: 'active', certificatePem: writePem(der, 'CERTIFICATE'), privateKeyPem: pemOf(rootKey) }],
     tokenKeys: [{ state: 'active', privateKeyPem: pemOf(generateP256Key()) }],
+    jwtKeys: [{ state: 'active', privateKeyPem: pemOf(generateP256Key()) }],
   };
 }
 
@@ -95,15 +97,24 @@ export function activeRoot(state: AuthorityState): SigningRoot {
   }
 }
 
-/** Every key whose tokens are accepted, the signing one first. */
+/** Every key whose workload tokens are accepted, the signing one first. */
 export function tokenKeys(state: AuthorityState): readonly TokenKey[] {
-  const active = onlyActive(state.tokenKeys, 'token key');
-  return [active, ...state.tokenKeys.filter((entry) => entry !== active)].map((entry) => {
+  return keysOf(state.tokenKeys, 'token key');
+}
+
+/** Every key whose JWT-SVIDs are accepted, the signing one first. */
+export function jwtKeys(state: AuthorityState): readonly TokenKey[] {
+  return keysOf(state.jwtKeys, 'JWT-SVID key');
+}
+
+function keysOf(entries: AuthorityState['tokenKeys'], what: string): readonly TokenKey[] {
+  const active = onlyActive(entries, what);
+  return [active, ...entries.filter((entry) => entry !== active)].map((entry) => {
     try {
       const privateKey = createPrivateKey(entry.privateKeyPem);
       return Object.freeze({ privateKey, kid: keyThumbprint(privateKey) });
     } catch {
-      throw corrupt('a token key does not parse');
+      throw corrupt(`a ${what} does not parse`);
     }
   });
 }

@@ -20,6 +20,13 @@ export type CaEvent =
       readonly expiresAt: Date;
     }
   | {
+      readonly type: 'ca-jwt-svid-issued';
+      readonly spiffeId: string;
+      readonly audience: readonly string[];
+      readonly jti: string;
+      readonly expiresAt: Date;
+    }
+  | {
       /** A request over the network was refused. */
       readonly type: 'ca-refused';
       readonly operation: CaOperation;

@@ -9,6 +9,8 @@ export type { PublicKeyInput } from './public-key.js';
 export type { WorkloadRegistry } from './workload-registry.js';
 export { WorkloadTokenIssuer } from './workload-token-issuer.js';
 export type { IssuedWorkloadToken, WorkloadTokenIssuerOptions, WorkloadTokenRequest } from './workload-token-issuer.js';
+export { JwtSvidIssuer } from './jwt-svid-issuer.js';
+export type { IssuedJwtSvid, JwtSvidIssuerOptions, JwtSvidRequest } from './jwt-svid-issuer.js';
 export { JoinTokens } from './join-tokens.js';
 export type { JoinToken, JoinTokenRequest } from './join-tokens.js';
 export { matchesRootPin, rootPinOf } from './root-pin.js';

@@ -9,6 +9,7 @@ import {
   activeRoot,
   decodeAuthorityState,
   encodeAuthorityState,
+  jwtKeys,
   newAuthorityState,
   tokenKeys,
 } from './authority-state.js';
@@ -18,6 +19,8 @@ import { publicKeyOfCsr } from './csr.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';
 import { JoinTokens } from './join-tokens.js';
+import { JwtSvidIssuer } from './jwt-svid-issuer.js';
+import type { JwtSvidIssuerOptions } from './jwt-svid-issuer.js';
 import { leafValidity, requireTtl } from './leaf-validity.js';
 import { memoryStore } from './memory-store.js';
 import { acceptedPublicKey, spkiOf } from './public-key.js';
@@ -75,7 +78,7 @@ export interface IssuedX509Svid {
 
 /**
  * A SPIFFE certificate authority: a self-signed ECDSA P-256 root, X.509-SVIDs under it (SPIFFE X509-SVID, RFC 5280), and
- * workload tokens under a key of their own. Whoever holds this object can issue any identity of the trust domain;
+ * workload tokens and JWT-SVIDs, each under a key of their own. Whoever holds this object can issue any identity of the trust domain;
  * what may be asked for over the network is `caRoutes`' business.
  *
  * @example
@@ -91,6 +94,7 @@ export class SpiffeCA implements AsyncDisposable {
   readonly #observer: Observer<CaEvent>;
   readonly #root: SigningRoot;
   readonly #tokenKey: TokenKey;
+  readonly #jwtKey: TokenKey;
   readonly #bundle: LatestValueCell<TrustBundle>;
   #joinTokens: Promise<JoinTokens> | undefined;
   #closed: Promise<void> | undefined;
@@ -103,8 +107,9 @@ export class SpiffeCA implements AsyncDisposable {
     this.#clock = clock;
     this.#observer = observer;
     this.#root = activeRoot(state);
-    const keys = tokenKeys(state);
-    this.#tokenKey = keys[0] as TokenKey;
+    const keys = { workloadTokens: tokenKeys(state), jwtSvids: jwtKeys(state) };
+    this.#tokenKey = keys.workloadTokens[0] as TokenKey;
+    this.#jwtKey = keys.jwtSvids[0] as TokenKey;
     this.#bundle = new LatestValueCell(bundleOf(this.trustDomain, state, keys));
   }
 
@@ -221,6 +226,20 @@ export class SpiffeCA implements AsyncDisposable {
     return new WorkloadTokenIssuer(authority, options);
   }
 
+  /** An issuer of JWT-SVIDs for any identity of this trust domain. Throws `CA_REQUEST_INVALID`. */
+  jwtSvids(options: JwtSvidIssuerOptions = {}): JwtSvidIssuer {
+    const authority = {
+      clock: this.#clock,
+      observer: this.#observer,
+      ownId: (id: SpiffeId | string) => this.#ownId(id),
+      jwtKey: () => {
+        this.#requireOpen();
+        return this.#jwtKey;
+      },
+    };
+    return new JwtSvidIssuer(authority, options);
+  }
+
   /** The join tokens of this CA, kept in its store. One object per CA. Throws `CA_STORE_CORRUPT`, `CA_CLOSED`. */
   joinTokens(): Promise<JoinTokens> {
     this.#requireOpen();
@@ -262,11 +281,16 @@ export class SpiffeCA implements AsyncDisposable {
   }
 }
 
-function bundleOf(trustDomain: TrustDomain, state: AuthorityState, keys: readonly TokenKey[]): TrustBundle {
+function bundleOf(
+  trustDomain: TrustDomain,
+  state: AuthorityState,
+  keys: Readonly<Record<'workloadTokens' | 'jwtSvids', readonly TokenKey[]>>,
+): TrustBundle {
   return TrustBundle.create({
     trustDomain,
     x509Authorities: state.roots.map((root) => root.certificatePem),
-    workloadTokenKeys: keys.map(publicJwk),
+    workloadTokenKeys: keys.workloadTokens.map(publicJwk),
+    jwtAuthorities: keys.jwtSvids.map(publicJwk),
     sequence: state.sequence,
   });
 }

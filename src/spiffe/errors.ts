@@ -26,6 +26,10 @@ export const spiffeErrorCodes = defineErrorCodes({
     when: 'A trust bundle is not in the SPIFFE bundle format, or holds an authority that is no certification authority or key.',
     fix: 'Fetch the bundle anew from its CA; it is a JWKS whose keys have use x509-svid (one certificate in x5c), jwt-svid or meshwright-workload-token.',
   },
+  SPIFFE_BUNDLE_AMBIGUOUS: {
+    when: 'Two bundles of one trust domain are given where each domain has one.',
+    fix: 'Merge them into one TrustBundle, or leave one out.',
+  },
   SPIFFE_X509_MISSING: {
     when: 'The peer sent no certificate.',
     fix: 'Configure the peer with an X.509-SVID and request client certificates.',
@@ -129,6 +133,38 @@ export const spiffeErrorCodes = defineErrorCodes({
   SPIFFE_TOKEN_KEY_MISMATCH: {
     when: 'A workload token is bound to another key than that of the TLS peer that presents it.',
     fix: 'After a renewal, fetch tokens for the new key; otherwise the token is stolen.',
+  },
+  SPIFFE_JWT_MALFORMED: {
+    when: 'A JWT-SVID is not a compact JWS of at most 8 KiB with the claims sub, aud and exp.',
+    fix: 'Send the token as the CA issued it, in compact form.',
+  },
+  SPIFFE_JWT_TYPE: {
+    when: 'A token is not of typ JWT or JOSE (or without one), or its algorithm is none that JWT-SVIDs may have; workload tokens are never accepted here.',
+    fix: 'Send a JWT-SVID; EdDSA, HMAC and unsigned tokens are not JWT-SVIDs.',
+  },
+  SPIFFE_JWT_SUBJECT: {
+    when: 'The subject of a JWT-SVID is not a SPIFFE ID with a path.',
+    fix: 'Issue it for the SPIFFE ID of a workload.',
+  },
+  SPIFFE_JWT_TRUST_DOMAIN: {
+    when: 'The subject of a JWT-SVID belongs to a trust domain whose bundle is not at hand.',
+    fix: 'Add the bundle of that trust domain, if it is to be trusted at all.',
+  },
+  SPIFFE_JWT_SIGNATURE: {
+    when: "A JWT-SVID was not signed by a JWT-SVID key of its subject's trust domain.",
+    fix: 'Refresh the bundle; if it is fresh, the token is forged.',
+  },
+  SPIFFE_JWT_EXPIRED: {
+    when: 'A JWT-SVID is past its end.',
+    fix: 'Fetch a fresh one; check that the clocks agree.',
+  },
+  SPIFFE_JWT_NOT_YET_VALID: {
+    when: 'A JWT-SVID begins in the future, beyond the clock skew that is allowed.',
+    fix: 'Synchronise the clocks of the CA and of this machine.',
+  },
+  SPIFFE_JWT_AUDIENCE: {
+    when: 'A JWT-SVID is made for other audiences.',
+    fix: 'Issue it for the audience that this receiver expects.',
   },
 });
 

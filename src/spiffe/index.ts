@@ -10,6 +10,7 @@ export { X509Svid } from './x509-svid.js';
 export type { X509SvidPem } from './x509-svid.js';
 export { TrustBundle } from './trust-bundle.js';
 export type { TrustBundleOptions } from './trust-bundle.js';
+export { BundleSet } from './bundle-set.js';
 export { workloadTokenKeyUse } from './bundle-document.js';
 export type { Jwk } from './public-jwk.js';
 export { verifyX509Svid } from './verify-x509-svid.js';
@@ -24,6 +25,8 @@ export {
   workloadTokenType,
 } from './workload-token.js';
 export type { VerifiedWorkloadToken, VerifyWorkloadTokenOptions } from './workload-token.js';
+export { maxJwtSvidLifetimeMs, verifyJwtSvid } from './jwt-svid.js';
+export type { VerifiedJwtSvid, VerifyJwtSvidOptions } from './jwt-svid.js';
 export { toBundleSource, toSvidSource } from './sources.js';
 export type { BundleSource, SvidSource, WorkloadTokenSource } from './sources.js';
 export {

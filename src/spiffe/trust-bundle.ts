@@ -29,6 +29,7 @@ export interface TrustBundleOptions {
 interface ParsedBundle {
   readonly roots: readonly Certificate[];
   readonly tokenKeys: ReadonlyMap<string, KeyObject>;
+  readonly jwtKeys: ReadonlyMap<string, KeyObject>;
 }
 const parsedBundles = new WeakMap<TrustBundle, ParsedBundle>();
 
@@ -45,6 +46,7 @@ export class TrustBundle {
   readonly jwtAuthorities: readonly Jwk[];
   readonly sequence: number;
   readonly refreshHintSeconds: number | undefined;
+
   private constructor(trustDomain: TrustDomain, document: BundleDocument) {
     this.trustDomain = trustDomain;
     const roots = document.x509Authorities.map(readRoot);
@@ -57,8 +59,11 @@ export class TrustBundle {
     }
     this.sequence = document.sequence;
     this.refreshHintSeconds = document.refreshHintSeconds;
-    const tokenKeys = new Map(this.workloadTokenKeys.map((key) => [key.kid, importPublicJwk(key)]));
-    parsedBundles.set(this, { roots, tokenKeys });
+    parsedBundles.set(this, {
+      roots,
+      tokenKeys: importKeys(this.workloadTokenKeys),
+      jwtKeys: importKeys(this.jwtAuthorities),
+    });
     Object.freeze(this);
   }
 
@@ -111,6 +116,15 @@ export function rootsOf(bundle: TrustBundle): readonly Certificate[] {
 /** The workload token key of that `kid`, ready to verify with. */
 export function workloadTokenKeyOf(bundle: TrustBundle, kid: string): KeyObject | undefined {
   return parsedBundles.get(bundle)?.tokenKeys.get(kid);
+}
+
+/** The JWT-SVID keys by `kid`, ready to verify with. */
+export function jwtKeysOf(bundle: TrustBundle): ReadonlyMap<string, KeyObject> {
+  return parsedBundles.get(bundle)?.jwtKeys ?? new Map();
+}
+
+function importKeys(keys: readonly Jwk[]): ReadonlyMap<string, KeyObject> {
+  return new Map(keys.map((key) => [key.kid, importPublicJwk(key)]));
 }
 
 function contentOf(bundle: TrustBundle): string {

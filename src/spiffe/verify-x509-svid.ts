@@ -1,4 +1,6 @@
 import type { KeyObject } from 'node:crypto';
+import { bundleFor, trustedNames } from './bundle-set.js';
+import type { BundleSet } from './bundle-set.js';
 import { maxCertificateBytes, readCertificate } from './certificate.js';
 import { SpiffeError } from './errors.js';
 import { keyThumbprint } from './key-thumbprint.js';
@@ -16,7 +18,8 @@ export const defaultClockSkewMs = 60_000;
 export interface VerifyX509SvidOptions {
   /** DER, leaf first; the others in any order (RFC 8446 section 4.4.2). At most 8, each at most 16 KiB. */
   readonly certificates: readonly Uint8Array[];
-  readonly bundle: TrustBundle;
+  /** What is trusted: one trust domain's bundle, or several, of which the one of the leaf's own trust domain counts. */
+  readonly bundle: TrustBundle | BundleSet;
   /** Wall time in ms since the epoch. */
   readonly now: number;
   /** How far notBefore may lie in the future, in ms, >= 0. Default 60 000. notAfter is exact. */
@@ -38,7 +41,7 @@ export interface VerifiedX509Svid {
 
 /**
  * Verifies an X.509-SVID to the SPIFFE X.509-SVID standard, from the DER: one URI name, which is a SPIFFE ID with a path
- * in the bundle's trust domain; the leaf profile; validity; and a chain to one of the bundle's authorities, each issuer
+ * in the bundle's trust domain, or in one of the set; the leaf profile; validity; and a chain to one of the bundle's authorities, each issuer
  * being a CA that is valid now. Nothing is cached between calls.
  *
  * Does not look at revocation, and does not show that the peer holds the key: the TLS handshake does.
@@ -48,7 +51,7 @@ export interface VerifiedX509Svid {
  * `_ALGORITHM`, `_SIGNATURE`, `_UNTRUSTED`.
  */
 export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid {
-  const { certificates, bundle, now, clockSkewMs = defaultClockSkewMs } = options;
+  const { certificates, now, clockSkewMs = defaultClockSkewMs } = options;
   requireTimes(now, clockSkewMs);
   const [leafDer, ...otherDer] = certificates;
   if (leafDer === undefined) {
@@ -62,10 +65,11 @@ export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid
   }
   const leaf = readCertificate(leafDer);
   const spiffeId = leafSpiffeId(leaf);
-  if (!spiffeId.memberOf(bundle.trustDomain)) {
+  const bundle = bundleFor(options.bundle, spiffeId.trustDomain);
+  if (bundle === undefined) {
     throw new SpiffeError(
       'SPIFFE_X509_TRUST_DOMAIN',
-      `expected a peer of trust domain ${bundle.trustDomain.name}, got ${spiffeId.toString()}`,
+      `expected a peer of trust domain ${trustedNames(options.bundle)}, got ${spiffeId.toString()}`,
       { fields: { spiffeId: spiffeId.toString() } },
     );
   }

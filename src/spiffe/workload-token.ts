@@ -4,8 +4,9 @@
  * own `typ`, own signing keys.
  */
 import { timingSafeEqual } from 'node:crypto';
-import { compactVerify, decodeProtectedHeader } from 'jose';
+import { compactVerify } from 'jose';
 import { z } from 'zod';
+import { compactJwsDefect, readJsonPayload, readJwsHeader } from './compact-jws.js';
 import { SpiffeError } from './errors.js';
 import { readWorkloadId } from './mesh-ids.js';
 import { shown } from './shown.js';
@@ -24,8 +25,6 @@ export const defaultWorkloadTokenAudience = 'meshwright-tunnel';
 export const workloadTokenAlgorithm = 'ES256';
 /** Issuers should stay far below; one hour is the default. */
 export const maxWorkloadTokenLifetimeMs = 24 * 60 * 60 * 1000;
-
-const maxTokenLength = 8 * 1024;
 
 export interface VerifyWorkloadTokenOptions {
   readonly bundle: TrustBundle;
@@ -109,14 +108,10 @@ export async function verifyWorkloadToken(
 
 /** Header first, so that a token of another kind is told from a forged one; nothing of the payload is read before the signature holds. */
 async function verifiedPayload(token: string, bundle: TrustBundle): Promise<Uint8Array> {
-  if (typeof token !== 'string' || token.length > maxTokenLength || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) {
-    throw malformed('it is not a compact JWS of at most 8 KiB');
-  }
-  // A last character with stray bits would make many texts of one token.
-  if (token.split('.').some((part) => Buffer.from(part, 'base64url').toString('base64url') !== part)) {
-    throw malformed('one of its parts is not base64url in its one canonical form');
-  }
-  const header = readHeader(token);
+  const defect = compactJwsDefect(token);
+  if (defect !== undefined) throw malformed(defect);
+  const header = readJwsHeader(token);
+  if (header === undefined) throw malformed('its header is not JSON');
   if (header.typ !== workloadTokenType || header.alg !== workloadTokenAlgorithm) {
     throw new SpiffeError(
       'SPIFFE_TOKEN_TYPE',
@@ -142,22 +137,9 @@ async function verifiedPayload(token: string, bundle: TrustBundle): Promise<Uint
   }
 }
 
-function readHeader(token: string): Readonly<Record<'typ' | 'alg' | 'kid', unknown>> {
-  try {
-    const { typ, alg, kid } = decodeProtectedHeader(token);
-    return { typ, alg, kid };
-  } catch {
-    throw malformed('its header is not JSON');
-  }
-}
-
 function readClaims(payload: Uint8Array): Claims {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload));
-  } catch {
-    throw malformed('its payload is not JSON');
-  }
+  const value = readJsonPayload(payload);
+  if (value === undefined) throw malformed('its payload is not JSON');
   const result = claimsSchema.safeParse(value);
   if (result.success) return result.data;
   throw malformed(

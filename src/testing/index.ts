@@ -7,7 +7,14 @@ export type { TestingErrorCode } from './errors.js';
 export { FakeClock } from './fake-clock.js';
 export type { FakeClockOptions } from './fake-clock.js';
 export { TestCa, testIdentity } from './test-ca.js';
-export type { TestCaOptions, TestIdentity, TestLeafChanges, TestSvidOptions, TestTokenOptions } from './test-ca.js';
+export type {
+  TestCaOptions,
+  TestIdentity,
+  TestJwtSvidOptions,
+  TestLeafChanges,
+  TestSvidOptions,
+  TestTokenOptions,
+} from './test-ca.js';
 export { testCertificate, testPrivateKey } from './test-certificate.js';
 export type { TestCertificateFields, TestExtension, TestKeyType } from './test-certificate.js';
 export { testCertificateDefects } from './test-certificate-defects.js';

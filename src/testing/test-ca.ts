@@ -64,6 +64,19 @@ export interface TestTokenOptions {
   readonly signingKey?: KeyObject | undefined;
 }
 
+export interface TestJwtSvidOptions {
+  readonly spiffeId: SpiffeId | string;
+  readonly audience: string | readonly string[];
+  /** In ms from now; negative for one that has ended. Default five minutes. */
+  readonly ttlMs?: number | undefined;
+  /** Merged over the claims; a member of `undefined` removes that claim. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
+  /** Merged over the protected header. */
+  readonly header?: Readonly<Record<string, unknown>> | undefined;
+  /** Signs with another P-256 key than the CA's JWT-SVID key, under its key ID. */
+  readonly signingKey?: KeyObject | undefined;
+}
+
 /**
  * A CA for tests: synchronous, in memory, and willing to issue what no real CA would. Needs no test runner.
  *
@@ -81,7 +94,7 @@ export interface TestTokenOptions {
  */
 export class TestCa {
   readonly trustDomain: TrustDomain;
-  /** Trusts this CA's root and its token key. */
+  /** Trusts this CA's root, its workload token key and its JWT-SVID key. */
   readonly bundle: TrustBundle;
   readonly rootPem: string;
   readonly rootKey: KeyObject;
@@ -93,6 +106,9 @@ export class TestCa {
   /** Signs workload tokens. */
   readonly tokenKey: KeyObject;
   readonly tokenKeyId: string;
+  /** Signs JWT-SVIDs. */
+  readonly jwtKey: KeyObject;
+  readonly jwtKeyId: string;
   readonly clock: Clock;
 
   private constructor(options: TestCaOptions) {
@@ -128,10 +144,13 @@ export class TestCa {
         : [];
     this.tokenKey = testPrivateKey('P-256');
     this.tokenKeyId = testTokenId();
+    this.jwtKey = testPrivateKey('P-256');
+    this.jwtKeyId = testTokenId();
     this.bundle = TrustBundle.create({
       trustDomain,
       x509Authorities: [root],
       workloadTokenKeys: [publicJwk(this.tokenKey, this.tokenKeyId)],
+      jwtAuthorities: [publicJwk(this.jwtKey, this.jwtKeyId)],
     });
   }
 
@@ -188,6 +207,25 @@ export class TestCa {
         cnf: { jkt: options.keyThumbprint },
         iat: begins,
         nbf: begins,
+        exp: expiresAtSeconds,
+        jti: testTokenId(),
+        ...options.claims,
+      },
+    });
+  }
+
+  /** A JWT-SVID; wrong in whatever `claims`, `header` and `signingKey` make wrong. */
+  jwtSvid(options: TestJwtSvidOptions): string {
+    const nowSeconds = Math.floor(this.clock.now() / 1000);
+    const expiresAtSeconds = nowSeconds + Math.ceil((options.ttlMs ?? 5 * minuteMs) / 1000);
+    return testJws({
+      key: options.signingKey ?? this.jwtKey,
+      keyId: this.jwtKeyId,
+      header: { typ: 'JWT', ...options.header },
+      claims: {
+        sub: options.spiffeId.toString(),
+        aud: options.audience,
+        iat: Math.min(nowSeconds, expiresAtSeconds - 60),
         exp: expiresAtSeconds,
         jti: testTokenId(),
         ...options.claims,

@@ -244,7 +244,10 @@ describe('SpiffeCA and its store', () => {
     const { x } = root?.publicKey.export({ format: 'jwk' }) ?? {};
     expect(tokenKey).toMatchObject({ kty: 'EC', crv: 'P-256' });
     expect(tokenKey).not.toMatchObject({ x });
-    expect(ca.bundle.current.jwtAuthorities).toEqual([]);
+    const [jwtKey] = ca.bundle.current.jwtAuthorities;
+    expect(jwtKey).toMatchObject({ kty: 'EC', crv: 'P-256' });
+    expect(jwtKey).not.toMatchObject({ x });
+    expect(jwtKey?.kid).not.toBe(tokenKey?.kid);
     expect(ca.rootPin).toBe(root === undefined ? '' : rootPinOf(root.publicKey));
   });
 });
