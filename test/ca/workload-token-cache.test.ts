@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CaError, SpiffeCA, SvidRenewer, WorkloadTokenCache, localGrants, secretFile } from 'meshwright/ca';
 import type { CaEvent, FreshToken, TokenRequest, WorkloadTokenCacheOptions } from 'meshwright/ca';
 import { SpiffeId, verifyWorkloadToken } from 'meshwright/spiffe';
@@ -104,7 +104,7 @@ describe('WorkloadTokenCache', () => {
     expect(events.filter(({ type }) => type === 'workload-token-updated')).toHaveLength(2);
     subscription[Symbol.dispose]();
     await clock.advanceAsync(30 * minute);
-    await until(() => asked.length === 3);
+    await until(() => asked.length >= 3);
     expect(fresh).toHaveLength(2);
   });
 
@@ -134,8 +134,11 @@ describe('WorkloadTokenCache', () => {
     made.failure = new CaError('CA_UNAVAILABLE', 'down');
     for (let count = 0; count < 45; count += 1) await clock.advanceAsync(minute);
     made.failure = undefined;
-    await clock.advanceAsync(minute);
-    expect(await cache.token(web, { keyThumbprint: key() })).not.toBe(token);
+    // Attempts are at most a minute apart, and signing takes real time, however the clock stands.
+    await vi.waitFor(async () => {
+      await clock.advanceAsync(minute / 2);
+      expect(await cache.token(web, { keyThumbprint: key() })).not.toBe(token);
+    });
   });
 
   it('gives no token that the CA refuses, and drops one that it no longer grants', async () => {
@@ -251,8 +254,9 @@ describe('retain', () => {
     cache.retain([web]);
     expect(cache.workloads).toEqual([web]);
     await clock.advanceAsync(31 * minute);
-    await until(() => asked.length === 3);
-    expect(asked.at(-1)).toBe(web.toString());
+    // More than once when signing was slower than the clock and the request was given up.
+    await until(() => asked.length >= 3);
+    expect(new Set(asked.slice(2))).toEqual(new Set([web.toString()]));
   });
 });
 

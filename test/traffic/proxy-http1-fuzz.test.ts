@@ -90,9 +90,9 @@ describe('proxyHttp1 with arbitrary input', () => {
           expect(statuses.length).toBeLessThanOrEqual(proxy.facts.length + 2 * allowed.length + 1);
         },
       ),
-      { numRuns: 400 },
+      // At least one case that must get several requests through, or this might prove nothing.
+      { numRuns: 400, examples: [[[whole[0] ?? '', whole[0] ?? '', whole[0] ?? '']]] },
     );
-    // The generator must have got something through, or this proves nothing.
     expect(mostRequests).toBeGreaterThan(1);
   }, 60_000);
 
