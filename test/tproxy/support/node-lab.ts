@@ -180,9 +180,9 @@ export async function get(namespace: NetNamespace, url: string, ...options: read
   const args = ['-sS', '-g', '--max-time', '1.5', ...options, url];
   const { status, stdout, stderr } = await namespace.exec('curl', args, { allowFailure: true });
   if (status === 0) return stdout.trim();
-  // 7: the connection was refused at once. 52, 56: it was reset after it was made. 28: no answer.
+  // 7: the connection was refused at once. 52, 55, 56: it was reset after it was made. 28: no answer.
   if (status === 7 && !/after [1-9]\d{3}/.test(stderr)) return 'refused';
-  if (status === 52 || status === 56) return 'reset';
+  if (status === 52 || status === 55 || status === 56) return 'reset';
   if (status === 28 || status === 7) return 'timeout';
   return `curl ${String(status)}: ${stderr.trim()}`;
 }
