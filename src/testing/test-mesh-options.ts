@@ -46,5 +46,7 @@ export interface TestMeshOptions {
   readonly tokenTtlMs?: number | undefined;
   /** Wall time for certificates and tokens, and all timers. Default: a `FakeClock` at the present time. */
   readonly clock?: Clock | undefined;
+  /** How long a client may be silent on a port with HTTP rules before it counts as server-first. Default 3,000. */
+  readonly detectTimeoutMs?: number | undefined;
   readonly logger?: Logger | undefined;
 }

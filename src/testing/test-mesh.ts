@@ -10,7 +10,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { SpiffeCA } from '../ca/index.js';
 import type { WorkloadTokenIssuer } from '../ca/index.js';
 import { formatSocketAddress, silentLogger, systemClock } from '../core/index.js';
-import type { Clock, Logger, SocketAddress } from '../core/index.js';
+import type { Clock, SocketAddress } from '../core/index.js';
 import { parseMeshState, workloadRegistry } from '../mesh/index.js';
 import type { MeshEvent, MeshState, MeshStateInput } from '../mesh/index.js';
 import { workloadId } from '../spiffe/index.js';
@@ -98,7 +98,7 @@ export class TestMesh implements AsyncDisposable {
     const model = modelOf(options);
     const mesh = new TestMesh(ca, clock, parseMeshState(model), options.tokenTtlMs);
     try {
-      await mesh.#start(options.workloads, model, options.logger ?? silentLogger);
+      await mesh.#start(options, model);
       return mesh;
     } catch (error) {
       await mesh.close();
@@ -179,9 +179,8 @@ export class TestMesh implements AsyncDisposable {
   }
 
   async #start(
-    workloads: Readonly<Record<string, TestWorkloadOptions>>,
+    { workloads, logger = silentLogger, detectTimeoutMs }: TestMeshOptions,
     model: MeshStateInput,
-    logger: Logger,
   ): Promise<void> {
     for (const workload of this.state.workloads) {
       const servers = workloads[`${workload.namespace}/${workload.name}`]?.servers ?? {};
@@ -199,6 +198,7 @@ export class TestMesh implements AsyncDisposable {
         clock: this.clock,
         logger: logger.child({ node: name }),
         onEvent,
+        detectTimeoutMs,
         resolve: (destination) => this.#real.get(formatSocketAddress(destination)),
       });
       this.#nodes.set(name, node);

@@ -34,6 +34,7 @@ export interface TestNodeOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onEvent: (event: MeshEvent) => void;
+  readonly detectTimeoutMs?: number | undefined;
   /** The real loopback address behind a workload's address of the model; undefined when nothing listens there. */
   readonly resolve: (destination: SocketAddress) => SocketAddress | undefined;
 }
@@ -92,6 +93,7 @@ export class TestNode {
       logger,
       observer,
       ownPorts: [],
+      detectTimeoutMs: options.detectTimeoutMs,
       dial: ({ destination, signal }) => dialLoopback(options.resolve(destination), destination, signal),
     });
     const server = await Http2MtlsTunnel.listen({
