@@ -6,7 +6,7 @@ import { NetnsLab } from 'meshwright/testing';
 import type { NetNamespace } from 'meshwright/testing';
 import { controllerAddress, nodes, outsider, pods, services } from './topology.js';
 
-export interface Fabric extends AsyncDisposable {
+export interface Fabric {
   readonly controller: NetNamespace;
   readonly outsider: NetNamespace;
   readonly switch: NetNamespace;
@@ -16,7 +16,8 @@ export interface Fabric extends AsyncDisposable {
   hostInterface(pod: string): string;
   /** Of a node, seen from the switch. */
   switchPort(node: string): string;
-  close(): Promise<void>;
+  /** Kills every process in the namespaces and removes them. */
+  close(): void;
 }
 
 /** The pods' default gateway, on every node alike (link-local, as with routed container networks). */
@@ -80,11 +81,10 @@ export async function buildFabric(): Promise<Fabric> {
       },
       hostInterface: (pod) => `pod${String(pods.findIndex(({ name }) => name === pod))}`,
       switchPort: (node) => ports.get(node) ?? '',
-      close: () => lab.close(),
-      [Symbol.asyncDispose]: () => lab.close(),
+      close: () => lab.destroy(),
     };
   } catch (error) {
-    await lab.close();
+    lab.destroy();
     throw error;
   }
 }

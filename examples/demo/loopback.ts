@@ -10,6 +10,7 @@ import { createTestMesh } from 'meshwright/testing';
 import type { TestMesh, TestWorkloadOptions } from 'meshwright/testing';
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
 import { parse } from 'yaml';
+import { briefly } from './checklist.js';
 import type { Checklist } from './checklist.js';
 import { nodes, podNamed, pods, services } from './topology.js';
 
@@ -193,9 +194,7 @@ function lastPolicy(mesh: TestMesh): string {
     (each) => (each.type === 'request' || each.type === 'connection-refused') && each.decision !== undefined,
   );
   const decision = event !== undefined && 'decision' in event ? event.decision : undefined;
-  return decision === undefined
-    ? ''
-    : [decision.policy, decision.reason].filter((part) => part !== undefined).join(': ');
+  return decision === undefined ? '' : briefly(decision);
 }
 
 function lastReason(mesh: TestMesh): string {

@@ -1,15 +1,17 @@
 /** The running mesh of the demo: pods' programs, the reference controller and agents as separate processes. */
 import type { ChildProcess } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { callAdmin } from 'meshwright/mesh';
-import type { NetNamespace } from 'meshwright/testing';
+import type { ExecResult, NetNamespace } from 'meshwright/testing';
 import { stringify } from 'yaml';
 import { buildFabric } from './fabric.js';
 import type { Fabric } from './fabric.js';
+import type { JoinResult } from './join.js';
 import { LogReader } from './log-reader.js';
+import { temporaryDirectory } from './teardown.js';
+import type { TemporaryDirectory } from './teardown.js';
 import { controllerAddress, controllerPort, nodes, pods } from './topology.js';
 
 /** Built by `npm run build`, beside this program. */
@@ -27,24 +29,27 @@ export interface Running {
   readonly log: LogReader;
 }
 
-export class DemoMesh implements AsyncDisposable {
+export class DemoMesh {
   readonly fabric: Fabric;
   readonly directory: string;
+  readonly #temporary: TemporaryDirectory;
   readonly #processes = new Map<string, Running>();
 
-  private constructor(fabric: Fabric, directory: string) {
+  private constructor(fabric: Fabric, temporary: TemporaryDirectory) {
     this.fabric = fabric;
-    this.directory = directory;
+    this.directory = temporary.path;
+    this.#temporary = temporary;
   }
 
   static async create(): Promise<DemoMesh> {
-    const directory = await mkdtemp(join(tmpdir(), 'meshwright-demo-'));
+    const temporary = await temporaryDirectory();
     try {
-      const mesh = new DemoMesh(await buildFabric(), directory);
+      const mesh = new DemoMesh(await buildFabric(), temporary);
+      temporary.removeLast();
       await cp(source('manifests'), mesh.manifests, { recursive: true });
       return mesh;
     } catch (error) {
-      await rm(directory, { recursive: true, force: true });
+      temporary.remove();
       throw error;
     }
   }
@@ -67,6 +72,10 @@ export class DemoMesh implements AsyncDisposable {
 
   configOf(name: string): string {
     return join(this.directory, name, 'config.yaml');
+  }
+
+  joinFileOf(node: string): string {
+    return join(this.directory, node, 'join.json');
   }
 
   adminOf(name: string): string {
@@ -108,7 +117,7 @@ export class DemoMesh implements AsyncDisposable {
   /** Starts (or starts again) an agent; resolves when it serves. */
   async startAgent(node: string, options: { readonly backend?: 'nftables' | 'iptables' } = {}): Promise<void> {
     const spec = nodes.find(({ name }) => name === node);
-    const joinFile = join(this.directory, node, 'join.json');
+    const joinFile = this.joinFileOf(node);
     await this.#writeConfig(node, {
       node,
       trustDomain: 'cluster.local',
@@ -133,7 +142,18 @@ export class DemoMesh implements AsyncDisposable {
   async makeJoinToken(node: string): Promise<void> {
     const join_ = await callAdmin(this.adminOf('controller'), 'join-token', { node });
     await mkdir(join(this.directory, node), { recursive: true, mode: 0o700 });
-    await writeFile(join(this.directory, node, 'join.json'), JSON.stringify(join_), { mode: 0o600 });
+    await writeFile(this.joinFileOf(node), JSON.stringify(join_), { mode: 0o600 });
+  }
+
+  /** Uses a join file, new or old, on the machine that has no agent. */
+  async joinAsOutsider(joinFile: string): Promise<JoinResult> {
+    const { stdout } = await this.runHelper(this.fabric.outsider, 'join', joinFile);
+    return JSON.parse(stdout) as JoinResult;
+  }
+
+  /** Runs a part of this very program in a namespace. */
+  runHelper(space: NetNamespace, name: 'attack' | 'ask-token' | 'join', input: string): Promise<ExecResult> {
+    return space.exec(process.execPath, [process.argv[1] ?? '', name], { input });
   }
 
   /** Ends a program at once, as a crash would. */
@@ -175,9 +195,10 @@ export class DemoMesh implements AsyncDisposable {
     await writeFile(path, edit(await readFile(path, 'utf8')));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.fabric.close();
-    await rm(this.directory, { recursive: true, force: true });
+  /** Ends every program, and removes every namespace and file. */
+  close(): void {
+    this.fabric.close();
+    this.#temporary.remove();
   }
 
   /** The last lines of every program that logged something unusual, for a run that failed. */

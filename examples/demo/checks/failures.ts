@@ -60,9 +60,9 @@ async function checkKilledAgent(mesh: DemoMesh, list: Checklist, backend: 'nftab
     plain(await ask(clusterUrl('backend-api', '/api'))),
     "kube-proxy's rules are in place",
   );
-  list.equal(`${backend}: agent killed, traffic to a pod of the same node`, 'refused', plain(await ask(local)), '');
+  list.equal(`${backend}: agent killed, traffic to a pod of that node`, 'refused', plain(await ask(local)), '');
   list.equal(
-    `${backend}: agent killed, plaintext from outside to its pods`,
+    `${backend}: agent killed, plaintext from outside`,
     'refused',
     plain(await ask(local, mesh.fabric.outsider)),
     '',

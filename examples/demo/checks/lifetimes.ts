@@ -1,19 +1,23 @@
 /** Certificates and tokens: joining, and renewal under load with lifetimes of seconds. */
+import { readFile } from 'node:fs/promises';
 import type { Checklist } from '../checklist.js';
 import type { DemoMesh, Lifetimes, Running } from '../mesh.js';
 import { clusterUrl } from '../topology.js';
 
-export function checkJoining(mesh: DemoMesh, list: Checklist, lifetimes: Lifetimes): void {
+export async function checkJoining(mesh: DemoMesh, list: Checklist, lifetimes: Lifetimes): Promise<void> {
   for (const node of ['node-a', 'node-b', 'untrusted-1']) {
     const log = mesh.agentLog(node);
     const issued = log.find(({ msg }) => msg === 'mesh certificate issued');
+    const short = (id: string): string => id.replace(/^spiffe:\/\/cluster\.local\//, '');
     list.equal(
-      `${node} joined with a one-time token: spiffe_id, key_type`,
-      `spiffe://cluster.local/agent/${node}, ECDSA P-256`,
-      `${String(issued?.['spiffe_id'])}, ${String(issued?.['key_type'])}`,
+      `${node} joined with a one-time token`,
+      `agent/${node}, ECDSA P-256`,
+      `${short(String(issued?.['spiffe_id']))}, ${String(issued?.['key_type'])}`,
       `not_after ${String(issued?.['not_after'])}`,
     );
   }
+  const { code } = await mesh.joinAsOutsider(await readFile(mesh.joinFileOf('node-a'), 'utf8'));
+  list.equal('a join token that was used already', 'CA_JOIN_TOKEN_USED', code, "node-a's, from another machine");
   const log = mesh.agentLog('node-a');
   const issued = log.find(({ msg }) => msg === 'mesh certificate issued');
   const scheduled = log.find(({ msg }) => msg === 'mesh certificate renewal scheduled');

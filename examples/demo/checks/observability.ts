@@ -19,18 +19,13 @@ export async function checkObservability(mesh: DemoMesh, list: Checklist): Promi
     ).stdout;
   const status = await cli('status');
   list.equal(
-    'mesh status names the identity, the rules and how to look at them',
+    'mesh status: identity, and how to look at the rules',
     true,
     status.includes('spiffe://cluster.local/agent/node-a') && /nft list table inet meshwright/.test(status),
     '',
   );
   const tunnels = await cli('tunnels');
-  list.equal(
-    'mesh tunnels lists the tunnel to node-b',
-    true,
-    tunnels.includes('spiffe://cluster.local/agent/node-b'),
-    '',
-  );
+  list.equal('mesh tunnels: the tunnel to node-b', true, tunnels.includes('spiffe://cluster.local/agent/node-b'), '');
 
   const before = await sample(mesh);
   await curl(mesh.fabric.pod('web-frontend'), clusterUrl('secrets-vault', '/'));
@@ -45,13 +40,13 @@ export async function checkObservability(mesh: DemoMesh, list: Checklist): Promi
     ok: moved(0) >= 1,
     detail: 'node-a and node-b',
   });
-  list.equal('novaedge_mesh_auth_denied_total moves with two refused requests', 2, moved(1), 'node-a and node-b');
+  list.equal('novaedge_mesh_auth_denied_total: two refused requests', 2, moved(1), 'node-a and node-b');
   const held = mesh.run('held-metrics', mesh.fabric.pod('web-frontend'), 'held.mjs', ['10.96.10.70', '7000']);
   held.child.stdin?.write('raw x\n');
   await held.log.wait(({ event }) => event === 'data', 3_000);
   const open = await mesh.metric('node-b', 'novaedge_mesh_connections_active');
   list.record({
-    name: 'novaedge_mesh_connections_active counts an open connection',
+    name: 'novaedge_mesh_connections_active: one held open',
     expected: 'at least 1',
     actual: String(open),
     ok: open >= 1,

@@ -15,26 +15,26 @@ export async function checkPlaintext(mesh: DemoMesh, list: Checklist): Promise<v
 
   const before = await Promise.all(['refused', 'allowed', 'denied'].map(counted));
   list.equal(
-    'STRICT: plain HTTP from outside to an enrolled pod',
+    'STRICT: plain HTTP from outside',
     'refused',
     refusedOrReset(await ask('outsider', url('backend-api-1', 8080))),
     'plaintext-strict',
   );
   list.equal(
-    'PERMISSIVE: plain HTTP to a service without allow policies',
+    'PERMISSIVE: to a service without allow policies',
     '200',
     await ask('outsider', url('legacy-open-0', 8080)),
     'judged without a principal',
   );
   list.equal(
-    'PERMISSIVE: plain HTTP to a service with an allow policy',
+    'PERMISSIVE: to a service with an allow policy',
     '403',
     await ask('outsider', url('legacy-guarded-0', 8080)),
     'production/legacy-guarded-allow-frontend',
   );
   const mesh_ = outcome(await curl(mesh.fabric.pod('web-frontend'), clusterUrl('legacy-guarded', '/')));
   list.equal(
-    'PERMISSIVE: the same service through the mesh, as frontend',
+    'PERMISSIVE: the same through the mesh, as frontend',
     '200',
     mesh_,
     'production/legacy-guarded-allow-frontend',

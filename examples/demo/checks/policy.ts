@@ -101,7 +101,7 @@ async function checkBrokenManifest(mesh: DemoMesh, list: Checklist): Promise<voi
     '403',
     3_000,
   );
-  list.equal('a new policy that was never good denies what it targets', '403', denied, 'policy-unreadable');
+  list.equal('a policy that was never good denies its target', '403', denied, 'policy-unreadable');
   await rm(added);
   await writeFile(path, good);
   const open = await until(

@@ -1,9 +1,11 @@
 /** Who reaches whom: the four policies of the guide, on real requests. */
+import { briefly } from '../checklist.js';
 import type { Checklist } from '../checklist.js';
 import { curl, outcome } from '../curl.js';
 import type { CurlResult } from '../curl.js';
+import type { LogLine } from '../log-reader.js';
 import type { DemoMesh } from '../mesh.js';
-import { clusterUrl, podNamed } from '../topology.js';
+import { clusterUrl, podNamed, services } from '../topology.js';
 
 interface Expectation {
   readonly name: string;
@@ -19,14 +21,14 @@ const podUrl = (pod: string, path: string): string => `http://${podNamed(pod).ad
 
 const expectations: readonly Expectation[] = [
   {
-    name: 'frontend -> backend-api, straight to the pod on the other node',
+    name: 'frontend -> a backend-api pod on the other node',
     from: 'web-frontend',
     url: podUrl('backend-api-1', '/api'),
     expected: '200',
     policy: 'production/backend-api-allow-frontend',
   },
   {
-    name: 'frontend -> backend-api, straight to the pod on its own node',
+    name: 'frontend -> a backend-api pod on its own node',
     from: 'web-frontend',
     url: podUrl('backend-api-0', '/api'),
     expected: '200',
@@ -34,7 +36,7 @@ const expectations: readonly Expectation[] = [
   },
   { name: 'rogue -> backend-api', from: 'rogue-client', url: clusterUrl('backend-api', '/api'), expected: '403' },
   {
-    name: 'rogue -> backend-api, straight to a pod',
+    name: 'rogue -> a backend-api pod',
     from: 'rogue-client',
     url: podUrl('backend-api-1', '/api'),
     expected: '403',
@@ -100,13 +102,13 @@ export async function checkTraffic(mesh: DemoMesh, list: Checklist): Promise<voi
       const marks = nodesOf(mesh);
       const { from, url, method = 'GET' } = expectation;
       const result = await curl(mesh.fabric.pod(from), url, { method });
-      const decided = await decision(mesh, marks, podNamed(from).name);
-      const byPolicy = expectation.policy === undefined || decided.includes(expectation.policy);
+      const decided = await decision(mesh, marks, from, method, new URL(url));
+      const asExpected = decided !== '' && (expectation.policy === undefined || decided === expectation.policy);
       list.record({
         name: expectation.name,
         expected: expectation.expected,
         actual: outcome(result),
-        ok: outcome(result) === expectation.expected && byPolicy,
+        ok: outcome(result) === expectation.expected && asExpected,
         detail: decided === '' ? 'no decision in the logs' : decided,
       });
     });
@@ -157,24 +159,24 @@ function nodesOf(mesh: DemoMesh): Marks {
 }
 
 /** What the agents logged since `marks` about a judged request of this pod: the policy, or the reason. */
-async function decision(mesh: DemoMesh, marks: Marks, pod: string): Promise<string> {
-  const spec = podNamed(pod);
+async function decision(mesh: DemoMesh, marks: Marks, pod: string, method: string, url: URL): Promise<string> {
+  const { namespace } = podNamed(pod);
+  const endpoints = services.find(
+    (each) => each.clusterIp === url.hostname || each.endpoints.some((endpoint) => endpoint === url.host),
+  )?.endpoints;
+  const isAbout = (line: LogLine): boolean =>
+    (line.msg === 'mesh request' || (line.msg === 'mesh connection refused' && line['side'] === 'inbound')) &&
+    line['decision'] !== undefined &&
+    String(line['source_principal']).includes(`/ns/${namespace}/sa/`) &&
+    endpoints?.includes(String(line['destination'])) === true &&
+    // Where no rule asks about HTTP, the connection is judged as a whole.
+    (line['method'] === undefined || (line['method'] === method && line['path'] === url.pathname));
   const judged = await Promise.any(
     marks.map(async ([node, mark]) => {
-      const line = await mesh
-        .agentLog(node)
-        .wait(
-          (each) =>
-            (each.msg === 'mesh request' || (each.msg === 'mesh connection refused' && each['side'] === 'inbound')) &&
-            each['decision'] !== undefined &&
-            String(each['source_principal']).includes(`/ns/${spec.namespace}/sa/`),
-          1_500,
-          mark,
-        );
+      const line = await mesh.agentLog(node).wait(isAbout, 1_500, mark);
       if (line === undefined) throw new Error('none');
       return line;
     }),
   ).catch(() => undefined);
-  if (judged === undefined) return '';
-  return [judged['policy'], judged['decision']].filter((part) => part !== undefined).join(': ');
+  return judged === undefined ? '' : briefly({ policy: judged['policy'], reason: judged['decision'] });
 }

@@ -1,72 +1,49 @@
 /** What an eavesdropper sees between the nodes, and on a pod's own link. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NetNamespace } from 'meshwright/testing';
+import { capture, tcpPorts } from '../capture.js';
 import type { Checklist } from '../checklist.js';
 import { curl, outcome } from '../curl.js';
 import type { DemoMesh } from '../mesh.js';
 import { controllerPort, podNamed } from '../topology.js';
 
+const tunnelPort = 15_002;
+
 export async function checkWire(mesh: DemoMesh, list: Checklist): Promise<void> {
   const marker = `marker-${Math.random().toString(36).slice(2)}-in-the-clear`;
-  const between = await capture(
-    mesh.fabric.switch,
-    mesh.fabric.switchPort('node-b'),
-    join(mesh.directory, 'wire.pcap'),
-  );
+  const { fabric, directory } = mesh;
+  const between = await capture(fabric.switch, fabric.switchPort('node-b'), join(directory, 'wire.pcap'));
   const atPod = await capture(
-    mesh.fabric.node('node-b'),
-    mesh.fabric.hostInterface('backend-api-1'),
-    join(mesh.directory, 'pod.pcap'),
+    fabric.node('node-b'),
+    fabric.hostInterface('backend-api-1'),
+    join(directory, 'pod.pcap'),
   );
   const url = `http://${podNamed('backend-api-1').address}:8080/api/${marker}`;
-  const result = await curl(mesh.fabric.pod('web-frontend'), url, { args: ['--header', `x-marker: ${marker}`] });
+  const result = await curl(fabric.pod('web-frontend'), url, { args: ['--header', `x-marker: ${marker}`] });
   list.equal('a request and response with a marker', '200', outcome(result), 'frontend -> backend-api-1');
-  const wire = await between.stop();
-  const pod = await atPod.stop();
+  const [wire, pod] = [await between.stop(), await atPod.stop()];
+  const markers = (frames: readonly Buffer[]): number =>
+    Buffer.concat(frames).toString('latin1').split(marker).length - 1;
+  const packets = wire.map(tcpPorts).filter((ports) => ports !== undefined);
+  const inTunnel = packets.filter((ports) => ports.includes(tunnelPort)).length;
+  list.record({
+    name: 'the marker on the link between the nodes',
+    expected: '0 times',
+    actual: `${String(markers(wire))} times`,
+    ok: markers(wire) === 0 && inTunnel > 0,
+    detail: `${String(inTunnel)} packets of the tunnel captured`,
+  });
+  list.record({
+    name: "the marker on the pod's own link",
+    expected: 'both ways',
+    actual: `${String(markers(pod))} times`,
+    ok: markers(pod) >= 2,
+    detail: 'the same capture, beside the pod',
+  });
+  const others = packets.filter((ports) => !ports.includes(tunnelPort) && !ports.includes(controllerPort));
   list.equal(
-    'the marker on the link between the nodes',
+    'TCP packets between the nodes outside the tunnel',
     0,
-    count(wire, marker),
-    `${String(wire.length)} bytes captured`,
+    others.length,
+    `tunnel :${String(tunnelPort)}, control plane :${String(controllerPort)}`,
   );
-  list.equal("the marker on the pod's own link", true, count(pod, marker) > 0, `${String(count(pod, marker))} times`);
-  const { stdout } = await mesh.fabric.switch.exec('tcpdump', [
-    '-nn',
-    '-r',
-    join(mesh.directory, 'wire.pcap'),
-    `tcp and not port 15002 and not port ${String(controllerPort)}`,
-  ]);
-  const others = stdout.split('\n').filter((line) => line !== '').length;
-  list.equal('TCP packets between the nodes outside the tunnel', 0, others, 'tunnel :15002, control plane :15010');
-}
-
-interface Capture {
-  stop(): Promise<Buffer>;
-}
-
-async function capture(space: NetNamespace, device: string, file: string): Promise<Capture> {
-  const child = space.spawn('tcpdump', ['-i', device, '-s', '0', '-U', '--immediate-mode', '-Z', 'root', '-w', file], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  await new Promise<void>((resolve, reject) => {
-    child.once('exit', () => reject(new Error(`tcpdump on ${device} ended`)));
-    child.stderr?.on('data', (text: Buffer) => {
-      if (text.includes('listening on')) resolve();
-    });
-  });
-  return {
-    async stop() {
-      // What is still in the kernel's buffer belongs to the capture.
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGINT');
-      await ended;
-      return readFile(file);
-    },
-  };
-}
-
-function count(haystack: Buffer, needle: string): number {
-  return haystack.toString('latin1').split(needle).length - 1;
 }
