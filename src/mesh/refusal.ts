@@ -43,6 +43,7 @@ export const refusalReasons = defineReasons({
   'token-signature': { status: 403, meaning: 'the workload token was not signed by this mesh' },
   'token-expired': { status: 403, meaning: 'the workload token has expired' },
   'token-not-yet-valid': { status: 403, meaning: 'the workload token is not valid yet' },
+  'token-lifetime': { status: 403, meaning: 'the workload token claims to be valid for longer than any may be' },
   'token-audience': { status: 403, meaning: 'the workload token is for another audience' },
   'token-issuer': { status: 403, meaning: 'the workload token is of another trust domain' },
   'token-subject': { status: 403, meaning: "the workload token's subject is not a workload of this trust domain" },

@@ -19,7 +19,7 @@ import { TestingError } from './errors.js';
 import { FakeClock } from './fake-clock.js';
 import { modelOf } from './test-mesh-model.js';
 import { TestNode } from './test-node.js';
-import type { TestMeshOptions, TestServer, TestWorkloadOptions } from './test-mesh-options.js';
+import type { TestMeshOptions, TestServer } from './test-mesh-options.js';
 
 export interface TestResponse {
   readonly status: number;

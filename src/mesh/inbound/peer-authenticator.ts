@@ -47,6 +47,7 @@ const reasonOfCode: Readonly<Record<string, RefusalReason>> = Object.freeze({
   SPIFFE_TOKEN_SIGNATURE: 'token-signature',
   SPIFFE_TOKEN_EXPIRED: 'token-expired',
   SPIFFE_TOKEN_NOT_YET_VALID: 'token-not-yet-valid',
+  SPIFFE_TOKEN_LIFETIME: 'token-lifetime',
   SPIFFE_TOKEN_AUDIENCE: 'token-audience',
   SPIFFE_TOKEN_ISSUER: 'token-issuer',
   SPIFFE_TOKEN_SUBJECT: 'token-subject',
