@@ -38,7 +38,7 @@ export class Evaluation {
     facts.judgeDeny(mayBecomeHttp);
     let denyIsOpen = false;
     for (const group of groups) {
-      if (group.custom.length === 0) continue;
+      if (!group.hasCustom) continue;
       const refused = this.#judgeCustom(group, mayBecomeHttp);
       if (refused === undecidedConnection) denyIsOpen = true;
       else if (refused !== undefined) return refused;
@@ -60,10 +60,10 @@ export class Evaluation {
     search.begin();
     let hasAllow = false;
     for (const group of groups) {
-      hasAllow ||= group.allowPolicies.length > 0 || (withShadow && group.shadowAllowPolicies.length > 0);
+      hasAllow ||= group.hasAllow || (withShadow && group.shadowAllowPolicies.length > 0);
       this.#searchAllow(group, withShadow);
     }
-    for (const group of uncertain) hasAllow ||= group.allowPolicies.length > 0;
+    for (const group of uncertain) hasAllow ||= group.hasAllow;
     const allowing = search.found;
     if (allowing !== undefined) return denyIsOpen ? undecidedConnection : allowing.decision;
     if (search.open) return undecidedConnection;
@@ -86,7 +86,7 @@ export class Evaluation {
     const search = this.#search;
     search.dead = group.dead;
     search.skipHttpRules = false;
-    for (const segment of group.segments) segment.deny.search(search);
+    for (const index of group.denyIndexes) index.search(search);
     if (withShadow) group.shadow?.deny.search(search);
   }
 
@@ -95,7 +95,7 @@ export class Evaluation {
     search.dead = group.dead;
     // At L4 an ALLOW rule about HTTP never matches, even where another of its alternatives would.
     search.skipHttpRules = this.#facts.http === undefined;
-    for (const segment of group.segments) segment.allow.search(search);
+    for (const index of group.allowIndexes) index.search(search);
     if (withShadow) group.shadow?.allow.search(search);
   }
 
@@ -133,7 +133,7 @@ export class Evaluation {
       let only: PolicyGroup | undefined;
       let count = 0;
       for (const group of groups) {
-        if (group.allowPolicies.length === 0) continue;
+        if (!group.hasAllow) continue;
         only = group;
         count += 1;
       }

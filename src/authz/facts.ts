@@ -134,18 +134,22 @@ export class Facts {
 
   /** All values of a header (name in lower case) joined with commas; undefined when it is absent. */
   header(name: string): string | undefined {
-    const { http } = this;
-    if (http?.headers === undefined) return undefined;
-    if (this.#headers === undefined) {
-      this.#headers = new Map();
-      for (const [key, value] of Object.entries(http.headers)) {
-        const text = Array.isArray(value) ? value.join(',') : String(value);
-        const lower = key.toLowerCase();
-        const other = this.#headers.get(lower);
-        this.#headers.set(lower, other === undefined ? text : `${other},${text}`);
-      }
+    const headers = this.http?.headers;
+    if (headers === undefined) return undefined;
+    const known = this.#headers?.get(name);
+    if (known !== undefined) return known;
+    let found: string | undefined;
+    for (const key in headers) {
+      if (key.length !== name.length || (key !== name && key.toLowerCase() !== name)) continue;
+      const value = headers[key];
+      const text = Array.isArray(value) ? value.join(',') : String(value);
+      found = found === undefined ? text : `${found},${text}`;
     }
-    return this.#headers.get(name);
+    if (found !== undefined) {
+      this.#headers ??= new Map();
+      this.#headers.set(name, found);
+    }
+    return found;
   }
 
   /** An address, `null` when there is none, undefined when it does not parse. */

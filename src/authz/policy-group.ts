@@ -27,6 +27,12 @@ export class PolicyGroup {
   readonly segments: readonly Segment[];
   /** Policies of the segments that are no longer in force. */
   readonly dead: ReadonlySet<CompiledPolicy> | undefined;
+  /** The non-empty indexes of the segments: what a decision touches, kept close together. */
+  readonly denyIndexes: readonly RuleIndex[];
+  readonly allowIndexes: readonly RuleIndex[];
+  /** Whether there is an enforced ALLOW policy, even one without rules. */
+  readonly hasAllow: boolean;
+  readonly hasCustom: boolean;
   /** Keys of the enforced ALLOW policies: one is enough to deny all else, even without rules. */
   readonly allowPolicies: readonly string[];
   /** The same of the dry-run ones. */
@@ -51,11 +57,15 @@ export class PolicyGroup {
     this.segments = segments;
     this.dead = dead;
     this.shadow = shadow;
+    this.denyIndexes = nonEmpty(segments.map((segment) => segment.deny));
+    this.allowIndexes = nonEmpty(segments.map((segment) => segment.allow));
     const allow = policies.filter((policy) => policy.head.action === 'ALLOW');
     this.allowPolicies = allow.filter(isEnforced).map((policy) => policy.head.key);
     this.shadowAllowPolicies = allow.filter((policy) => policy.head.dryRun).map((policy) => policy.head.key);
     this.allowUsesHttp = allow.some((policy) => isEnforced(policy) && policy.rules.some((rule) => rule.usesHttp));
     this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
+    this.hasAllow = this.allowPolicies.length > 0;
+    this.hasCustom = this.custom.length > 0;
     this.audit = policies.filter((policy) => policy.head.action === 'AUDIT' && !policy.head.dryRun);
   }
 
@@ -94,6 +104,13 @@ export class PolicyGroup {
     const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced)];
     return new PolicyGroup(policies, segments, undefined, shadow);
   }
+}
+
+const noIndexes: readonly RuleIndex[] = Object.freeze([]);
+
+function nonEmpty(indexes: readonly RuleIndex[]): readonly RuleIndex[] {
+  const list = indexes.filter((index) => index.size > 0);
+  return list.length === 0 ? noIndexes : list;
 }
 
 export const opaqueNote = 'rules about HTTP never match an opaque stream';

@@ -80,10 +80,11 @@ export class FieldList {
   }
 }
 
-const maxInterned = 20_000;
+/** So many terms are kept for reuse while policies are compiled. */
+export const maxInterned = 20_000;
 
 /** Tells lists of text apart; undefined for anything else. */
-function termKey(field: string, value: unknown): string | undefined {
+export function termKey(field: string, value: unknown): string | undefined {
   if (!Array.isArray(value) || value.length > 32) return undefined;
   let key = field;
   for (const item of value as readonly unknown[]) {

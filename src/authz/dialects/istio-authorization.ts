@@ -9,6 +9,7 @@ import { HostsTerm, MethodsTerm, PathStringsTerm } from '../terms/http.js';
 import { NamespacePatternsTerm, PrincipalsTerm, ServiceAccountsTerm, TrustDomainsTerm } from '../terms/identity.js';
 import { RequestPrincipalsTerm } from '../terms/jwt.js';
 import { IpBlocksTerm, PortsTerm } from '../terms/network.js';
+import type { Term } from '../terms/term.js';
 import { FieldList, readAlternatives } from './fields.js';
 import type { FieldSpec } from './fields.js';
 import { readSelector } from './selector.js';
@@ -234,7 +235,7 @@ function readRules(
     );
   }
   const expand = trustDomainAliases(options);
-  const { sources, operations } = fieldLists(namespace, options, expand);
+  const { sources, operations, terms } = fieldLists(namespace, options, expand);
   return list.map((rule, index) => {
     const at = `spec.rules[${String(index)}]`;
     if (!isFields(rule)) {
@@ -257,7 +258,7 @@ function readRules(
       to: readAlternatives(rule.to, `${at}.to`, report, 'operation', (entry, path) => {
         return operations.read(entry, path, report);
       }),
-      when: readWhen(rule.when, `${at}.when`, report, { namespace, expand }),
+      when: readWhen(rule.when, `${at}.when`, report, { namespace, expand, terms }),
     };
   });
 }
@@ -299,28 +300,33 @@ function checkCustom(rule: Fields, path: string, report: ManifestReport): void {
   }
 }
 
+interface NamespaceLists {
+  readonly sources: FieldList;
+  readonly terms: Map<string, Term>;
+}
+
 /** Prepared once for each namespace and set of options. */
 const lists = new WeakMap<
   ResolvedOptions,
-  { readonly sources: Map<string, FieldList>; readonly operations: FieldList }
+  { readonly sources: Map<string, NamespaceLists>; readonly operations: FieldList }
 >();
 
 function fieldLists(
   namespace: string,
   options: ResolvedOptions,
   expand: (pattern: string) => readonly string[],
-): { readonly sources: FieldList; readonly operations: FieldList } {
+): NamespaceLists & { readonly operations: FieldList } {
   let known = lists.get(options);
   if (known === undefined) {
     known = { sources: new Map(), operations: new FieldList(operationFields(options)) };
     lists.set(options, known);
   }
-  let sources = known.sources.get(namespace);
-  if (sources === undefined) {
-    sources = new FieldList(sourceFields(namespace, expand));
-    known.sources.set(namespace, sources);
+  let own = known.sources.get(namespace);
+  if (own === undefined) {
+    own = { sources: new FieldList(sourceFields(namespace, expand)), terms: new Map() };
+    known.sources.set(namespace, own);
   }
-  return { sources, operations: known.operations };
+  return { ...own, operations: known.operations };
 }
 
 function sourceFields(namespace: string, expand: (pattern: string) => readonly string[]): readonly FieldSpec[] {

@@ -34,6 +34,7 @@ interface Context {
   readonly report: ManifestReport;
   readonly sources: FieldList;
   readonly operations: FieldList;
+  readonly terms: Map<string, Term>;
 }
 
 /** Compiles one policy; reports problems and returns undefined when there are any. */
@@ -54,8 +55,8 @@ export function compileMeshAuthorization(
     );
     return undefined;
   }
-  const { sources, operations } = fieldLists(identity.namespace, options);
-  const context: Context = { identity, options, report, sources, operations };
+  const { sources, operations, terms } = fieldLists(identity.namespace, options);
+  const context: Context = { identity, options, report, sources, operations, terms };
   const service = readTarget(context);
   const body = readBody(context);
   if (body === undefined) return undefined;
@@ -76,27 +77,29 @@ export function compileMeshAuthorization(
   );
 }
 
+interface NamespaceLists {
+  readonly sources: FieldList;
+  readonly terms: Map<string, Term>;
+}
+
 /** Prepared once for each namespace and set of options. */
 const lists = new WeakMap<
   ResolvedOptions,
-  { readonly sources: Map<string, FieldList>; readonly operations: FieldList }
+  { readonly sources: Map<string, NamespaceLists>; readonly operations: FieldList }
 >();
 
-function fieldLists(
-  namespace: string,
-  options: ResolvedOptions,
-): { readonly sources: FieldList; readonly operations: FieldList } {
+function fieldLists(namespace: string, options: ResolvedOptions): NamespaceLists & { readonly operations: FieldList } {
   let known = lists.get(options);
   if (known === undefined) {
     known = { sources: new Map(), operations: new FieldList(operationFields(options), ['headers']) };
     lists.set(options, known);
   }
-  let sources = known.sources.get(namespace);
-  if (sources === undefined) {
-    sources = new FieldList(sourceFields(namespace, options));
-    known.sources.set(namespace, sources);
+  let own = known.sources.get(namespace);
+  if (own === undefined) {
+    own = { sources: new FieldList(sourceFields(namespace, options)), terms: new Map() };
+    known.sources.set(namespace, own);
   }
-  return { sources, operations: known.operations };
+  return { ...own, operations: known.operations };
 }
 
 function sourceFields(namespace: string, options: ResolvedOptions): readonly FieldSpec[] {
@@ -249,7 +252,7 @@ function readRules(
   action: PolicyAction | undefined,
   context: Context,
 ): readonly RuleParts[] {
-  const { report, identity, options, sources, operations } = context;
+  const { report, identity, options, sources, operations, terms } = context;
   const path = `${bodyPath}.rules`;
   const list = readArray(body.rules, path, report, 'rules') ?? [];
   if (list.length === 0 && action === 'DENY') {
@@ -285,7 +288,7 @@ function readRules(
           ...readHeaders(entry.headers, `${entryPath}.headers`, report),
         ];
       }),
-      when: readWhen(rule.when, `${at}.when`, report, { namespace: identity.namespace, expand }),
+      when: readWhen(rule.when, `${at}.when`, report, { namespace: identity.namespace, expand, terms }),
     };
   });
 }

@@ -7,6 +7,7 @@ import { HeaderTerm } from '../terms/http.js';
 import { NamespacePatternsTerm, PrincipalsTerm, ServiceAccountsTerm, TrustDomainsTerm } from '../terms/identity.js';
 import { ClaimTerm, RequestPrincipalsTerm, UntoldTerm } from '../terms/jwt.js';
 import { IpBlocksTerm, PortsTerm, SniTerm } from '../terms/network.js';
+import { maxInterned, termKey } from './fields.js';
 import type { ValueDefect } from './fields.js';
 import {
   ipBlockCheck,
@@ -21,6 +22,8 @@ import {
 export interface WhenContext {
   readonly namespace: string;
   readonly expand: (pattern: string) => readonly string[];
+  /** Terms read before without a problem, for reuse: terms have no state. */
+  readonly terms: Map<string, Term>;
 }
 
 interface KeySpec {
@@ -125,6 +128,7 @@ export function readWhen(value: unknown, path: string, report: ManifestReport, c
       );
       return;
     }
+    const before = report.problems.length;
     checkKeys(item, ['key', 'values', 'notValues'], at, report);
     const { key } = item;
     const spec = typeof key === 'string' ? keySpec(key, context) : undefined;
@@ -142,10 +146,28 @@ export function readWhen(value: unknown, path: string, report: ManifestReport, c
       report.error('empty-match', at, 'values or notValues', 'neither', 'say which values the attribute must have');
       return;
     }
-    const values = readStrings(item.values, `${at}.values`, report, spec.check);
-    if (values !== undefined && values.length > 0) terms.push(spec.term(key, values, false));
-    const notValues = readStrings(item.notValues, `${at}.notValues`, report, spec.check);
-    if (notValues !== undefined && notValues.length > 0) terms.push(spec.term(key, notValues, true));
+    for (const part of ['values', 'notValues'] as const) {
+      if (item[part] === undefined) continue;
+      const cacheKey = termKey(`${part} ${key}`, item[part]);
+      const known = cacheKey === undefined ? undefined : context.terms.get(cacheKey);
+      const term = known ?? readTerm(key, item[part], spec, part === 'notValues', `${at}.${part}`, report);
+      if (term === undefined) continue;
+      terms.push(term);
+      if (cacheKey !== undefined && report.problems.length === before && context.terms.size < maxInterned)
+        context.terms.set(cacheKey, term);
+    }
   });
   return terms;
+}
+
+function readTerm(
+  key: string,
+  value: unknown,
+  spec: KeySpec,
+  negated: boolean,
+  path: string,
+  report: ManifestReport,
+): Term | undefined {
+  const values = readStrings(value, path, report, spec.check);
+  return values === undefined || values.length === 0 ? undefined : spec.term(key, Object.freeze([...values]), negated);
 }
