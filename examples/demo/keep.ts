@@ -3,7 +3,10 @@ import { DemoMesh } from './mesh.js';
 import { clusterUrl } from './topology.js';
 
 /** The commands, each ready to be pasted into another terminal of the same user. */
-export function commands(mesh: DemoMesh, userNamespace: boolean): readonly (readonly [string, readonly string[]])[] {
+async function commands(
+  mesh: DemoMesh,
+  userNamespace: boolean,
+): Promise<readonly (readonly [string, readonly string[]])[]> {
   const pid = String(process.pid);
   const enter = userNamespace ? `nsenter --preserve-credentials --user --mount --net --target ${pid} ` : '';
   const inside = (name: string): string => `${enter}ip netns exec ${name}`;
@@ -29,10 +32,13 @@ export function commands(mesh: DemoMesh, userNamespace: boolean): readonly (read
     ],
     [
       'Look at the rules',
-      [
-        `${inside(fabric.node('node-b').name)} nft list table inet meshwright`,
-        `${inside(fabric.node('node-a').name)} iptables -t mangle -S NOVAEDGE_MESH`,
-      ],
+      await Promise.all(
+        // node-a ends the checks under iptables, the others are under nftables.
+        ['node-a', 'node-b'].map(async (node) => {
+          const { interception } = (await mesh.status(node)) as { interception: { inspectCommand: string } };
+          return `${inside(fabric.node(node).name)} ${interception.inspectCommand}`;
+        }),
+      ),
     ],
     [
       'Take the frontend out of a policy, watch it get 403, and put it back',
@@ -48,7 +54,7 @@ export function commands(mesh: DemoMesh, userNamespace: boolean): readonly (read
 /** Prints the commands and stays until a signal ends the process. */
 export async function keepUp(mesh: DemoMesh, say: (line: string) => void, userNamespace: boolean): Promise<never> {
   say('\nThe mesh is up.');
-  for (const [title, lines] of commands(mesh, userNamespace))
+  for (const [title, lines] of await commands(mesh, userNamespace))
     say(`\n${title}:\n${lines.map((line) => `  ${line}`).join('\n')}`);
   // Something must keep the process alive while it waits.
   return new Promise(() => void setInterval(() => undefined, 60_000));
