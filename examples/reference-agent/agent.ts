@@ -118,8 +118,13 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
     const evidence = new EvidenceStore();
     const pins = new SourcePins();
     const observer = combineObservers(metrics.observers.mesh, accessLog(logger));
+    const { backend, mode, failurePolicy, marks } = config.interception;
+    const mark = marks.upstream.mark;
     const interception = await Interception.create({
-      ...config.interception,
+      backend,
+      mode,
+      failurePolicy,
+      marks,
       outboundPort: config.outbound.port,
       inboundPort: config.inbound.port,
       logger,
@@ -138,6 +143,7 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
           destination,
           // Only TPROXY rules bring the replies to a kept source address back to us.
           sourceIp: interception.describe().mode === 'tproxy' ? sourceIp : undefined,
+          mark,
           timeoutMs: 10_000,
           signal,
         }),
@@ -174,7 +180,8 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
     const listen = (at: { readonly host: string; readonly port: number }, path: OutboundPath | PlaintextPath) =>
       TproxyListener.listen({
         ...at,
-        mode: config.interception.mode,
+        mode,
+        mark,
         onConnection: (captured) => void path.onConnection(captured),
         logger,
         observer: metrics.observers.tproxy,
@@ -238,10 +245,7 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
       }),
     );
     // Ready means: a snapshot is in force and the kernel's rules are those of that snapshot.
-    for await (const _snapshot of store.changes({ signal: stopped.signal })) {
-      await reconciler.reconcile();
-      break;
-    }
+    await reconciler.applied({ signal: stopped.signal });
     logger.info('ready', { node: config.node, interception: interception.describe().mode });
     return { close, destroy: () => void end(0), [Symbol.asyncDispose]: close };
   } catch (error) {

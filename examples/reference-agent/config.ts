@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import { defaultMarks } from 'meshwright/tproxy';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
 const port = z.number().int().min(1).max(65535);
+const mark = z.object({ mark: z.number().int(), mask: z.number().int() }).strict();
 const listener = z.object({ host: z.string(), port }).strict();
 
 /** The agent's configuration file; an unknown key is an error. */
@@ -24,9 +26,14 @@ export const agentConfigSchema = z
         backend: z.enum(['auto', 'nftables', 'iptables']).default('auto'),
         mode: z.enum(['auto', 'tproxy', 'redirect']).default('auto'),
         failurePolicy: z.enum(['closed', 'open']).default('closed'),
+        /** Bits of the packet mark that belong to the mesh: of captured packets, and of the agent's own. */
+        marks: z
+          .object({ intercept: mark.default(defaultMarks.intercept), upstream: mark.default(defaultMarks.upstream) })
+          .strict()
+          .default(defaultMarks),
       })
       .strict()
-      .default({ backend: 'auto', mode: 'auto', failurePolicy: 'closed' }),
+      .default({ backend: 'auto', mode: 'auto', failurePolicy: 'closed', marks: defaultMarks }),
     /** Take a source address for an identity without pinning it to an interface. Only where nobody can spoof. */
     trustNetworkForSource: z.boolean().default(false),
     metrics: listener.default({ host: '127.0.0.1', port: 9090 }),

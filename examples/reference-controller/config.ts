@@ -22,6 +22,8 @@ export const controllerConfigSchema = z
     tokenTtlMs: z.number().int().min(2_000).default(3_600_000),
     /** What happens at a destination without policies. */
     defaultAction: z.enum(['allow', 'deny']).default('allow'),
+    /** Plaintext from hosts to enrolled pods. Default: declared probe ports only. */
+    hostTraffic: z.enum(['probes', 'allow', 'deny']).default('probes'),
     metrics: listener.default({ host: '127.0.0.1', port: 9091 }),
     /** Unix socket for `join-token` and `status`. */
     admin: z.string().default('/run/meshwright/controller.sock'),

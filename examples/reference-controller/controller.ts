@@ -38,7 +38,7 @@ export async function startController(config: ControllerConfig, logger: Logger):
     const manifests = await ManifestDirectory.open({
       directory: config.manifests,
       trustDomain: config.trustDomain,
-      settings: { defaultAction: config.defaultAction },
+      settings: { defaultAction: config.defaultAction, hostTraffic: config.hostTraffic },
       dataDirectory: join(config.data, 'manifests'),
       logger,
     });

@@ -2,7 +2,7 @@
  * Keeps the kernel's rules equal to the newest snapshot: finds the pods' interfaces, pins them, applies the plan, checks
  * for drift, and tries again after a failure. One run at a time; whatever changes during a run causes one more.
  */
-import { describeError, silentLogger, systemClock } from '../core/index.js';
+import { LatestValueCell, describeError, silentLogger, systemClock } from '../core/index.js';
 import type { Clock, Closable, Logger, Timer } from '../core/index.js';
 import type { InterceptionPlan } from '../tproxy/index.js';
 import type { MeshViews } from './inbound/inbound-path.js';
@@ -43,6 +43,7 @@ export class InterceptionReconciler implements Closable {
   #changes = 0;
   /** How many changes there had been when the newest view came. */
   #changesAtView = 0;
+  readonly #applied = new LatestValueCell(0);
   #running: Promise<void> | undefined;
   #again = false;
   #verifyTimer: Timer | undefined;
@@ -65,6 +66,12 @@ export class InterceptionReconciler implements Closable {
   /** Why the kernel's rules may be behind the snapshot; undefined when they are not. */
   get lastError(): string | undefined {
     return this.#lastError;
+  }
+
+  /** Resolves when the kernel's rules have been those of a snapshot for the first time; rejects with the signal's reason. */
+  async applied(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    for await (const count of this.#applied.changes(options)) if (count > 0) return;
+    options.signal?.throwIfAborted();
   }
 
   /** Brings the kernel's rules up to date; resolves when they are, or when the attempt failed (see `lastError`). */
@@ -156,6 +163,7 @@ export class InterceptionReconciler implements Closable {
       });
     }
     pins.replace(found);
+    this.#applied.set(this.#applied.current + 1);
   }
 
   #forgetChangesUntil(last: number): void {

@@ -88,10 +88,11 @@ export class MeshIndex {
   /**
    * `namespace/name` of every service that has this pod and port as an endpoint, ready or not, at whichever of the pod's
    * addresses: while an endpoint is not ready, or when a pod is dialled at an address that its service does not list, the
-   * service's policies must still apply.
+   * service's policies must still apply. At a port that is no endpoint of any service, every service of the pod counts, so
+   * that a port nobody declared is not a way around the policies of those that were.
    */
   servicesOf(ip: string, port: number): readonly string[] {
-    return this.#servicesByEndpoint.get(formatSocketAddress({ ip, port })) ?? [];
+    return this.#servicesByEndpoint.get(formatSocketAddress({ ip, port })) ?? this.#servicesByEndpoint.get(ip) ?? [];
   }
 
   /**
@@ -189,10 +190,12 @@ function indexEndpoints(
         const named = workloadByKey.get(endpoint.workload)?.addresses ?? [];
         const owner = workloadByAddress.get(endpoint.address)?.addresses ?? [];
         for (const ip of new Set([endpoint.address, ...named, ...owner])) {
-          const address = formatSocketAddress({ ip, port: endpoint.port });
-          const services = index.get(address) ?? [];
-          if (!services.includes(resourceKey(service))) services.push(resourceKey(service));
-          index.set(address, services);
+          // Under the address alone: the services of the pod, whatever the port.
+          for (const key of [formatSocketAddress({ ip, port: endpoint.port }), ip]) {
+            const services = index.get(key) ?? [];
+            if (!services.includes(resourceKey(service))) services.push(resourceKey(service));
+            index.set(key, services);
+          }
         }
       }
     }

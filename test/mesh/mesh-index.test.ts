@@ -40,7 +40,9 @@ describe('MeshIndex', () => {
       'node-a',
     );
     expect(index.servicesOf('10.244.1.6', 8080)).toEqual(['production/api', 'production/api-internal']);
-    expect(index.servicesOf('10.244.1.6', 9999)).toEqual([]);
+    // A port that no service lists: the policies of all the pod's services.
+    expect(index.servicesOf('10.244.1.6', 9999)).toEqual(['production/api', 'production/api-internal']);
+    expect(index.servicesOf('10.244.1.5', 9999)).toEqual([]);
   });
 
   it("applies a service's policies at every address of its pods", () => {
