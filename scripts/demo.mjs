@@ -23,7 +23,13 @@ function runDemo() {
 }
 
 try {
-  await setup();
+  try {
+    await setup();
+  } catch (error) {
+    // Somebody else's working copy, set up already: the demo itself writes nothing into it.
+    if ((error.code !== 'EACCES' && error.code !== 'EROFS') || !existsSync(program)) throw error;
+    say(`demo: this working copy is not writable, so set-up is left out (${error.message})`);
+  }
   if (!existsSync(program)) throw new Error('the demo was not built; see above');
   process.exitCode = await runDemo();
 } catch (error) {
