@@ -1,32 +1,52 @@
 import { X509Certificate, createPrivateKey, randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import { writePem } from '../internal/der/pem.js';
-import { keyThumbprint } from '../spiffe/index.js';
+import { readPem, writePem } from '../internal/der/pem.js';
+import { keyThumbprint, maxWorkloadTokenLifetimeMs } from '../spiffe/index.js';
 import type { TrustDomain } from '../spiffe/index.js';
 import { issueRoot, keyIdentifierOf } from './certificate.js';
 import type { Issuer } from './certificate.js';
+import { denialSchema } from './denial.js';
 import { CaError } from './errors.js';
 import { rootPinOf } from './root-pin.js';
-import { generateP256Key, localSigner } from './signer.js';
+import { checkedSigner, generateKey, localSigner } from './signer.js';
+import type { CaKeyType, Signer } from './signer.js';
 import { subjectNameOf } from './subject-name.js';
 
 /**
- * What a CA is made of, as its store keeps it: signing keys with their certificates, token keys, and the sequence
- * number of its bundle. Keys of the three kinds are never the same key: a certificate key that could be made to sign a
- * JWT, or a workload token key a JWT-SVID, would let one be taken for the other.
+ * What a CA is made of, as its store keeps it: signing keys with their certificates, token keys, the deny list, and the
+ * sequence number of its bundle. Keys of the three kinds are never the same key: a certificate key that could be made to
+ * sign a JWT, or a workload token key a JWT-SVID, would let one be taken for the other.
+ *
+ * A key is `prepared` (published, does not sign), `active` (the one that signs), or `outgoing` (published, signs no more).
  */
-const keyState = z.enum(['prepared', 'active', 'retired']);
+const keyStage = {
+  state: z.enum(['prepared', 'active', 'outgoing']),
+  /** Everything this key has signed has ended by then. Missing: not known. */
+  usedUntilMs: z.number().optional(),
+  /** Of a prepared key: whoever did not see it published has lost its SVID by then. */
+  readyAtMs: z.number().optional(),
+};
+const rootSchema = z.strictObject({
+  ...keyStage,
+  certificatePem: z.string(),
+  /** Missing: the key is an external signer's. */
+  privateKeyPem: z.string().optional(),
+});
+const tokenKeySchema = z.strictObject({ ...keyStage, privateKeyPem: z.string() });
 
 const stateSchema = z.strictObject({
   format: z.literal('meshwright-ca/1'),
   trustDomain: z.string(),
   sequence: z.number().int().min(1),
-  roots: z.array(z.strictObject({ state: keyState, certificatePem: z.string(), privateKeyPem: z.string() })).min(1),
-  tokenKeys: z.array(z.strictObject({ state: keyState, privateKeyPem: z.string() })).min(1),
-  jwtKeys: z.array(z.strictObject({ state: keyState, privateKeyPem: z.string() })).min(1),
+  roots: z.array(rootSchema).min(1),
+  tokenKeys: z.array(tokenKeySchema).min(1),
+  jwtKeys: z.array(tokenKeySchema).min(1),
+  denied: z.array(denialSchema).default([]),
 });
 export type AuthorityState = z.output<typeof stateSchema>;
+export type RootEntry = z.output<typeof rootSchema>;
+export type TokenKeyEntry = z.output<typeof tokenKeySchema>;
 
 /** A root that signs, ready for use. */
 export interface SigningRoot extends Issuer {
@@ -39,29 +59,51 @@ export interface TokenKey {
   readonly privateKey: KeyObject;
 }
 
-/** Fresh keys for a new CA, valid from a minute ago for `rootTtlMs`. */
-export async function newAuthorityState(
-  trustDomain: TrustDomain,
-  nowMs: number,
-  rootTtlMs: number,
-): Promise<AuthorityState> {
-  const rootKey = generateP256Key();
-  const signer = localSigner(rootKey);
+export interface NewRootOptions {
+  readonly trustDomain: TrustDomain;
+  readonly nowMs: number;
+  readonly ttlMs: number;
+  readonly keyType?: CaKeyType | undefined;
+  /** Signs instead of a key made here. */
+  readonly signer?: Signer | undefined;
+}
+
+/** A fresh root, valid from a minute ago for `ttlMs`. */
+export async function newRoot(options: NewRootOptions): Promise<Omit<RootEntry, 'state'>> {
+  const { trustDomain, nowMs, ttlMs } = options;
+  const privateKey = generateKey(options.keyType ?? 'P-256');
+  const signer = options.signer === undefined ? localSigner(privateKey) : checkedSigner(options.signer);
   const der = await issueRoot(signer, {
     serialNumber: randomBytes(16),
     // The name is for people, and tells roots of one trust domain apart.
     commonName: `${trustDomain.name.slice(0, 48)} CA ${rootPinOf(signer.publicKey).slice('sha256:'.length).slice(0, 8)}`,
     trustDomainUri: `spiffe://${trustDomain.name}`,
     notBefore: new Date(nowMs - 60_000),
-    notAfter: new Date(nowMs + rootTtlMs),
+    notAfter: new Date(nowMs + ttlMs),
   });
+  const certificatePem = writePem(der, 'CERTIFICATE');
+  return {
+    certificatePem,
+    usedUntilMs: 0,
+    ...(options.signer === undefined ? { privateKeyPem: pemOf(privateKey) } : {}),
+  };
+}
+
+/** A fresh key for workload tokens, or for JWT-SVIDs. */
+export function newTokenKey(): Omit<TokenKeyEntry, 'state'> {
+  return { privateKeyPem: pemOf(generateKey('P-256')), usedUntilMs: 0 };
+}
+
+/** Fresh keys for a new CA. */
+export async function newAuthorityState(options: NewRootOptions): Promise<AuthorityState> {
   return {
     format: 'meshwright-ca/1',
-    trustDomain: trustDomain.name,
+    trustDomain: options.trustDomain.name,
     sequence: 1,
-    roots: [{ state: 'active', certificatePem: writePem(der, 'CERTIFICATE'), privateKeyPem: pemOf(rootKey) }],
-    tokenKeys: [{ state: 'active', privateKeyPem: pemOf(generateP256Key()) }],
-    jwtKeys: [{ state: 'active', privateKeyPem: pemOf(generateP256Key()) }],
+    roots: [{ state: 'active', ...(await newRoot(options)) }],
+    tokenKeys: [{ state: 'active', ...newTokenKey() }],
+    jwtKeys: [{ state: 'active', ...newTokenKey() }],
+    denied: [],
   };
 }
 
@@ -73,56 +115,80 @@ export function encodeAuthorityState(state: AuthorityState): Uint8Array {
 export function decodeAuthorityState(bytes: Uint8Array): AuthorityState {
   const parsed = stateSchema.safeParse(parseJson(bytes));
   if (!parsed.success) throw corrupt('it is not of the form this program wrote');
+  const { roots, tokenKeys, jwtKeys } = parsed.data;
+  onlyActive(roots, 'root');
+  onlyActive(tokenKeys, 'token key');
+  onlyActive(jwtKeys, 'JWT-SVID key');
   return parsed.data;
 }
 
-/** The root that signs. Throws `CA_STORE_CORRUPT`. */
-export function activeRoot(state: AuthorityState): SigningRoot {
-  const entry = onlyActive(state.roots, 'root');
+/** With what older states leave out: a key whose use is not known is taken to have been used for as long as it can be. */
+export function withKnownUse(state: AuthorityState, nowMs: number): AuthorityState {
+  const known = (entry: TokenKeyEntry): TokenKeyEntry => ({
+    ...entry,
+    // JWT-SVIDs live no longer.
+    usedUntilMs: entry.usedUntilMs ?? nowMs + maxWorkloadTokenLifetimeMs,
+  });
+  return {
+    ...state,
+    roots: state.roots.map((entry) => ({ ...entry, usedUntilMs: entry.usedUntilMs ?? rootEndMs(entry) })),
+    tokenKeys: state.tokenKeys.map(known),
+    jwtKeys: state.jwtKeys.map(known),
+  };
+}
+
+/** A root ready to sign; one without a key of its own signs by the one of `signers` that has its public key. */
+export function signingRoot(entry: RootEntry, signers: readonly Signer[]): SigningRoot {
+  let certificate: X509Certificate;
+  let signer: Signer | undefined;
   try {
-    const certificate = new X509Certificate(entry.certificatePem);
-    const privateKey = createPrivateKey(entry.privateKeyPem);
-    if (!certificate.checkPrivateKey(privateKey)) throw corrupt('the root certificate is not of the root key');
-    const signer = localSigner(privateKey);
-    const spki = signer.publicKey.export({ format: 'der', type: 'spki' });
-    return Object.freeze({
-      signer,
-      certificate,
-      subject: subjectNameOf(certificate.raw),
-      keyIdentifier: keyIdentifierOf(spki),
-    });
+    certificate = new X509Certificate(entry.certificatePem);
+    const { publicKey } = certificate;
+    const external = signers.find((each) => each.publicKey.equals(publicKey));
+    signer =
+      entry.privateKeyPem === undefined
+        ? external && checkedSigner(external)
+        : localSigner(createPrivateKey(entry.privateKeyPem));
+    if (signer !== undefined && !signer.publicKey.equals(publicKey)) {
+      throw corrupt('the root certificate is not of the root key');
+    }
   } catch (error) {
     if (error instanceof CaError) throw error;
     throw corrupt('the root does not parse');
   }
-}
-
-/** Every key whose workload tokens are accepted, the signing one first. */
-export function tokenKeys(state: AuthorityState): readonly TokenKey[] {
-  return keysOf(state.tokenKeys, 'token key');
-}
-
-/** Every key whose JWT-SVIDs are accepted, the signing one first. */
-export function jwtKeys(state: AuthorityState): readonly TokenKey[] {
-  return keysOf(state.jwtKeys, 'JWT-SVID key');
-}
-
-function keysOf(entries: AuthorityState['tokenKeys'], what: string): readonly TokenKey[] {
-  const active = onlyActive(entries, what);
-  return [active, ...entries.filter((entry) => entry !== active)].map((entry) => {
-    try {
-      const privateKey = createPrivateKey(entry.privateKeyPem);
-      return Object.freeze({ privateKey, kid: keyThumbprint(privateKey) });
-    } catch {
-      throw corrupt(`a ${what} does not parse`);
-    }
+  if (signer === undefined) {
+    const pin = rootPinOf(certificate.publicKey);
+    throw new CaError('CA_SIGNER_MISSING', `the root ${pin} signs by an external signer, which was not given`);
+  }
+  return Object.freeze({
+    signer,
+    certificate,
+    subject: subjectNameOf(certificate.raw),
+    keyIdentifier: keyIdentifierOf(signer.publicKey.export({ format: 'der', type: 'spki' })),
   });
 }
 
-function onlyActive<T extends { readonly state: string }>(entries: readonly T[], what: string): T {
+export function tokenKey(entry: TokenKeyEntry): TokenKey {
+  try {
+    const privateKey = createPrivateKey(entry.privateKeyPem);
+    return Object.freeze({ privateKey, kid: keyThumbprint(privateKey) });
+  } catch {
+    throw corrupt('a token key does not parse');
+  }
+}
+
+/** The one entry that signs. Throws `CA_STORE_CORRUPT`. */
+export function onlyActive<T extends { readonly state: string }>(entries: readonly T[], what: string): T {
   const [active, ...others] = entries.filter((entry) => entry.state === 'active');
   if (active === undefined || others.length > 0) throw corrupt(`it does not have exactly one active ${what}`);
   return active;
+}
+
+/** The end of a root's certificate, in ms. */
+function rootEndMs(entry: RootEntry): number {
+  const [der] = readPem(entry.certificatePem, 'CERTIFICATE');
+  if (der === undefined) throw corrupt('a root is empty');
+  return Date.parse(new X509Certificate(der).validTo);
 }
 
 function parseJson(bytes: Uint8Array): unknown {

@@ -98,7 +98,12 @@ class CaRequests {
     this.#requireRate(this.#svidLimit, node);
     const publicKey = publicKeyOfCsr(csr);
     const { agent } = await joinTokens.redeem(joinToken);
-    const issued = await ca.issueX509Svid({ spiffeId: agent, publicKey, ttlMs: svidTtlMs });
+    const issued = await ca.issueX509Svid({
+      spiffeId: agent,
+      publicKey,
+      ttlMs: svidTtlMs,
+      requester: `join token of ${node}`,
+    });
     this.#logger.info('node joined', {
       node,
       spiffe_id: agent.toString(),
@@ -111,7 +116,12 @@ class CaRequests {
   async renew(agent: Agent, csr: Uint8Array): Promise<SvidAnswer> {
     const { ca, svidTtlMs } = this.#options;
     this.#requireRate(this.#svidLimit, agent.node);
-    const issued = await ca.issueX509Svid({ spiffeId: agent.spiffeId, csr, ttlMs: svidTtlMs });
+    const issued = await ca.issueX509Svid({
+      spiffeId: agent.spiffeId,
+      csr,
+      ttlMs: svidTtlMs,
+      requester: agent.spiffeId.toString(),
+    });
     this.#logger.info('certificate renewed', {
       node: agent.node,
       spiffe_id: agent.spiffeId.toString(),
@@ -149,7 +159,7 @@ class CaRequests {
         error instanceof CaError
           ? error
           : new CaError('CA_INTERNAL', `unexpected: ${describeError(error)}`, { cause: error });
-      this.#report(operation, node, refusal);
+      await this.#report(operation, node, refusal);
       throw toWireError(refusal);
     }
   }
@@ -174,13 +184,21 @@ class CaRequests {
     return { svid: { certificates: [...certificates] }, bundle: JSON.stringify(this.#options.ca.bundle.current) };
   }
 
-  #report(operation: CaOperation, verifiedNode: string | undefined, refusal: CaError): void {
+  async #report(operation: CaOperation, verifiedNode: string | undefined, refusal: CaError): Promise<void> {
     const named = refusal.fields['node'];
     const node = verifiedNode ?? (typeof named === 'string' ? named : undefined);
     const reason = describeError(refusal);
     const line = refusal.code === 'CA_INTERNAL' || refusal.code === 'CA_STORE_FAILED' ? 'error' : 'warn';
     this.#logger[line]('certificate request refused', { operation, node, code: refusal.code, reason });
     notify(this.#observer, { type: 'ca-refused', operation, code: refusal.code, reason, node });
+    const who = verifiedNode === undefined ? 'unauthenticated' : `node ${verifiedNode}`;
+    try {
+      const { ca } = this.#options;
+      await ca.record({ event: 'refused', operation, who, node, code: refusal.code, why: refusal.message });
+    } catch (error) {
+      // Refused it is all the same.
+      this.#logger.error('audit record lost', { reason: describeError(error) });
+    }
   }
 }
 

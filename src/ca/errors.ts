@@ -18,6 +18,38 @@ export const caErrorCodes = defineErrorCodes({
     when: 'The root is past its end, or so close to it that no certificate of the smallest lifetime fits.',
     fix: 'Rotate the root. Check the clock of this machine.',
   },
+  CA_SIGNER_MISSING: {
+    when: 'The root’s key is held by an external signer, and none with that public key was given.',
+    fix: 'Give the signer in the option `signers`.',
+  },
+  CA_SIGNER_FAILED: {
+    when: 'An external signer failed, or returned a signature that does not verify; nothing was issued.',
+    fix: 'See the cause; check the signer and its key.',
+  },
+  CA_ROTATION_PHASE: {
+    when: 'A step of a rotation is asked for that does not follow from where the rotation is.',
+    fix: 'Look at the status; the order is prepare, activate, retire.',
+  },
+  CA_ROTATION_NOT_READY: {
+    when: 'A step of a rotation would cut off something that is valid: SVIDs or tokens under the old key, or agents that have not seen the new one.',
+    fix: 'Wait until the time in the message; force it only when the old key is compromised.',
+  },
+  CA_DENIED: {
+    when: 'The identity, or its node, is on the deny list of the CA.',
+    fix: 'Nothing, if it was denied on purpose; otherwise take it off the list.',
+  },
+  CA_DENY_LIST_FULL: {
+    when: 'The deny list has no room.',
+    fix: 'Take entries off; rotate the root to be rid of many certificates at once.',
+  },
+  CA_AUDIT_BROKEN: {
+    when: 'A record of the audit log was changed, left out, put in or cut off.',
+    fix: 'Keep the file as evidence, compare it with a copy, and start a new one.',
+  },
+  CA_AUDIT_FAILED: {
+    when: 'The audit log cannot be read or written; the CA does nothing that it cannot record.',
+    fix: 'Correct what the cause says, then open the CA again.',
+  },
   CA_STORE_CORRUPT: {
     when: 'What the store holds cannot be read, decrypted or understood, or part of it is missing.',
     fix: 'Restore the directory from a backup, or give the right key. Nothing was changed; no new root was made.',

@@ -3,6 +3,22 @@ export type { CaErrorCode } from './errors.js';
 export type { CaEvent, CaOperation } from './events.js';
 export { SpiffeCA } from './spiffe-ca.js';
 export type { IssuedX509Svid, SpiffeCACreateOptions, SpiffeCAOpenOptions, X509SvidRequest } from './spiffe-ca.js';
+export { KeyRotation } from './key-rotation.js';
+export type {
+  ForceOptions,
+  PrepareOptions,
+  RotationPhase,
+  RotationStatus,
+  RotationStepOptions,
+} from './key-rotation.js';
+export { CaDenyList } from './ca-deny-list.js';
+export type { DenyRequest } from './ca-deny-list.js';
+export { denialKinds } from './denial.js';
+export type { Denial, DenialKind } from './denial.js';
+export { fileAuditLog, readAuditLog, verifyAuditLog } from './audit-log.js';
+export type { AuditEntry, AuditLog, AuditRecord, AuditVerification } from './audit-log.js';
+export { caKeyTypes, localSigner } from './signer.js';
+export type { CaKeyType, SignatureAlgorithm, Signer } from './signer.js';
 export { createCsr } from './csr.js';
 export { keyTypeName } from './public-key.js';
 export type { PublicKeyInput } from './public-key.js';

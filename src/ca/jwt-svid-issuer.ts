@@ -4,6 +4,7 @@ import { notify } from '../core/index.js';
 import type { Clock, Observer } from '../core/index.js';
 import { maxJwtSvidLifetimeMs } from '../spiffe/index.js';
 import type { SpiffeId } from '../spiffe/index.js';
+import type { AuditEntry } from './audit-log.js';
 import type { TokenKey } from './authority-state.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';
@@ -34,8 +35,9 @@ export interface JwtAuthority {
   readonly observer: Observer<CaEvent>;
   /** Throws `CA_SPIFFE_ID_REFUSED` unless it is of the CA's trust domain, with a path. */
   ownId(id: SpiffeId | string): SpiffeId;
-  /** The active JWT-SVID key, which is never one of the keys of workload tokens. */
-  jwtKey(): TokenKey;
+  /** The JWT-SVID key to sign with until then, which is never one of the keys of workload tokens. */
+  jwtKeyUntil(endMs: number): Promise<TokenKey>;
+  record(entry: AuditEntry): Promise<void>;
 }
 
 /**
@@ -52,10 +54,9 @@ export class JwtSvidIssuer {
     this.#ttlMs = requireLifetime(options.ttlMs ?? 5 * 60 * 1000);
   }
 
-  /** Throws `CA_SPIFFE_ID_REFUSED`, `CA_REQUEST_INVALID` (audience, lifetime), `CA_CLOSED`. */
+  /** Throws `CA_SPIFFE_ID_REFUSED`, `CA_DENIED`, `CA_REQUEST_INVALID` (audience, lifetime), `CA_CLOSED`. */
   async issue(request: JwtSvidRequest): Promise<IssuedJwtSvid> {
     const { clock, observer } = this.#authority;
-    const { kid, privateKey } = this.#authority.jwtKey();
     const spiffeId = this.#authority.ownId(request.spiffeId);
     const audience = requireAudience(request.audience);
     const ttlMs = requireLifetime(request.ttlMs ?? this.#ttlMs);
@@ -64,6 +65,7 @@ export class JwtSvidIssuer {
       Math.ceil((clock.now() + ttlMs) / 1000),
       issuedAtSeconds + maxJwtSvidLifetimeMs / 1000,
     );
+    const { kid, privateKey } = await this.#authority.jwtKeyUntil(expiresAtSeconds * 1000);
     const jti = randomUUID();
     const token = await new SignJWT({})
       .setProtectedHeader({ alg: 'ES256', typ: 'JWT', kid })
@@ -74,6 +76,15 @@ export class JwtSvidIssuer {
       .setJti(jti)
       .sign(privateKey);
     const expiresAt = new Date(expiresAtSeconds * 1000);
+    await this.#authority.record({
+      event: 'issued',
+      operation: 'jwt-svid',
+      who: 'operator',
+      subject: spiffeId.toString(),
+      serial: jti,
+      notAfter: expiresAt.toISOString(),
+      why: `audience ${audience.join(' ')}`,
+    });
     notify(observer, { type: 'ca-jwt-svid-issued', spiffeId: spiffeId.toString(), audience, jti, expiresAt });
     return Object.freeze({ token, spiffeId, expiresAt });
   }

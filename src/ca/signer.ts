@@ -1,5 +1,6 @@
-import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { CaError } from './errors.js';
 
 /** Signature algorithms of certificates, each with its object identifier and the digest to name to Node. */
 export const signatureAlgorithms = Object.freeze({
@@ -10,7 +11,7 @@ export const signatureAlgorithms = Object.freeze({
 
 export type SignatureAlgorithm = keyof typeof signatureAlgorithms;
 
-/** Holds one signing key and never shows it: in this process, or behind a KMS or HSM. */
+/** Holds one signing key and never shows it: in this process, or behind a KMS or HSM. What it returns is verified before use. */
 export interface Signer {
   readonly algorithm: SignatureAlgorithm;
   readonly publicKey: KeyObject;
@@ -29,10 +30,35 @@ export function localSigner(privateKey: KeyObject): Signer {
   });
 }
 
-/** A fresh ECDSA P-256 private key from the operating system's generator. */
-export function generateP256Key(): KeyObject {
-  // Synchronous for the same reason: it takes 50 µs.
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+/** Kinds of key that a CA signs with, and that identities have. */
+export const caKeyTypes = ['P-256', 'P-384', 'Ed25519'] as const;
+export type CaKeyType = (typeof caKeyTypes)[number];
+
+/** A fresh private key from the operating system's generator. */
+export function generateKey(type: CaKeyType): KeyObject {
+  // Synchronous for the same reason: P-256 takes 50 µs.
+  return type === 'Ed25519'
+    ? generateKeyPairSync('ed25519').privateKey
+    : generateKeyPairSync('ec', { namedCurve: type }).privateKey;
+}
+
+/** `signer`, with each of its signatures checked before it is used. Its failures become `CA_SIGNER_FAILED`. */
+export function checkedSigner(signer: Signer): Signer {
+  const { algorithm, publicKey } = signer;
+  const { digest } = signatureAlgorithms[algorithm];
+  return Object.freeze({
+    algorithm,
+    publicKey,
+    sign: async (data: Uint8Array) => {
+      try {
+        const signature = await signer.sign(data);
+        if (verify(digest, data, publicKey, signature)) return signature;
+      } catch (cause) {
+        throw new CaError('CA_SIGNER_FAILED', 'the external signer failed; nothing was issued', { cause });
+      }
+      throw new CaError('CA_SIGNER_FAILED', 'the external signer returned a signature that does not verify');
+    },
+  });
 }
 
 function algorithmOf(key: KeyObject): SignatureAlgorithm {

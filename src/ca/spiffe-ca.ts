@@ -1,24 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { LatestValueCell, noObserver, notify, systemClock } from '../core/index.js';
+import { noObserver, notify, systemClock } from '../core/index.js';
 import type { Clock, LatestValue, Observer } from '../core/index.js';
-import { SpiffeId, TrustBundle, TrustDomain } from '../spiffe/index.js';
-import type { Jwk } from '../spiffe/index.js';
+import { SpiffeId, TrustDomain } from '../spiffe/index.js';
+import type { TrustBundle } from '../spiffe/index.js';
 import { writePem } from '../internal/der/pem.js';
-import {
-  activeRoot,
-  decodeAuthorityState,
-  encodeAuthorityState,
-  jwtKeys,
-  newAuthorityState,
-  tokenKeys,
-} from './authority-state.js';
-import type { AuthorityState, SigningRoot, TokenKey } from './authority-state.js';
+import type { AuditEntry, AuditLog } from './audit-log.js';
+import { Authority } from './authority.js';
+import { decodeAuthorityState, encodeAuthorityState, newAuthorityState, withKnownUse } from './authority-state.js';
+import type { AuthorityState } from './authority-state.js';
+import { CaDenyList } from './ca-deny-list.js';
 import { issueLeaf } from './certificate.js';
 import { publicKeyOfCsr } from './csr.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';
 import { JoinTokens } from './join-tokens.js';
+import { KeyRotation } from './key-rotation.js';
 import { JwtSvidIssuer } from './jwt-svid-issuer.js';
 import type { JwtSvidIssuerOptions } from './jwt-svid-issuer.js';
 import { leafValidity, requireTtl } from './leaf-validity.js';
@@ -26,6 +23,7 @@ import { memoryStore } from './memory-store.js';
 import { acceptedPublicKey, spkiOf } from './public-key.js';
 import type { PublicKeyInput } from './public-key.js';
 import { rootPinOf } from './root-pin.js';
+import type { CaKeyType, Signer } from './signer.js';
 import type { CaStore } from './store.js';
 import { WorkloadTokenIssuer } from './workload-token-issuer.js';
 import type { WorkloadTokenIssuerOptions } from './workload-token-issuer.js';
@@ -35,6 +33,10 @@ interface CommonOptions {
   readonly observer?: Observer<CaEvent> | undefined;
   /** Lifetime of an X.509-SVID when a request names none: 2 000 ms or more. Default 24 hours. */
   readonly svidTtlMs?: number | undefined;
+  /** Where every issue, refusal and rotation step is recorded. The CA closes it. Default: nowhere. */
+  readonly audit?: AuditLog | undefined;
+  /** Hold the keys of roots that this process does not: found by their public keys. */
+  readonly signers?: readonly Signer[] | undefined;
 }
 
 export interface SpiffeCAOpenOptions extends CommonOptions {
@@ -49,6 +51,10 @@ export interface SpiffeCACreateOptions extends CommonOptions {
   readonly store?: CaStore | undefined;
   /** Lifetime of the root: 60 000 ms or more. Default ten years. No certificate outlives it. */
   readonly rootTtlMs?: number | undefined;
+  /** Kind of the root's key. Default `P-256`. */
+  readonly keyType?: CaKeyType | undefined;
+  /** Signs for the root, instead of a key made here; must be one of `signers`. */
+  readonly signer?: Signer | undefined;
 }
 
 export interface X509SvidRequest {
@@ -60,6 +66,8 @@ export interface X509SvidRequest {
   readonly csr?: string | Uint8Array | undefined;
   /** 2 000 ms or more; cut to the root's end. Default: the CA's `svidTtlMs`. */
   readonly ttlMs?: number | undefined;
+  /** Who asked, verified: for the audit log. Default `operator`. */
+  readonly requester?: string | undefined;
 }
 
 export interface IssuedX509Svid {
@@ -77,7 +85,7 @@ export interface IssuedX509Svid {
 }
 
 /**
- * A SPIFFE certificate authority: a self-signed ECDSA P-256 root, X.509-SVIDs under it (SPIFFE X509-SVID, RFC 5280), and
+ * A SPIFFE certificate authority: a self-signed root (ECDSA P-256 unless told otherwise), X.509-SVIDs under it (SPIFFE X509-SVID, RFC 5280), and
  * workload tokens and JWT-SVIDs, each under a key of their own. Whoever holds this object can issue any identity of the trust domain;
  * what may be asked for over the network is `caRoutes`' business.
  *
@@ -89,28 +97,36 @@ export class SpiffeCA implements AsyncDisposable {
   readonly trustDomain: TrustDomain;
   /** How long an SVID lives when a request does not say. */
   readonly svidTtlMs: number;
+  /** Replaces the root, step by step. */
+  readonly rootRotation: KeyRotation;
+  /** Replaces the key of workload tokens, step by step. */
+  readonly tokenKeyRotation: KeyRotation;
+  /** Replaces the key of JWT-SVIDs, step by step. */
+  readonly jwtKeyRotation: KeyRotation;
+  /** Whom nobody accepts any more, and this CA issues nothing for. */
+  readonly denyList: CaDenyList;
   readonly #store: CaStore;
   readonly #clock: Clock;
   readonly #observer: Observer<CaEvent>;
-  readonly #root: SigningRoot;
-  readonly #tokenKey: TokenKey;
-  readonly #jwtKey: TokenKey;
-  readonly #bundle: LatestValueCell<TrustBundle>;
+  readonly #authority: Authority;
+  readonly #audit: AuditLog | undefined;
   #joinTokens: Promise<JoinTokens> | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(store: CaStore, state: AuthorityState, options: CommonOptions) {
     const { clock = systemClock, observer = noObserver, svidTtlMs = 24 * 60 * 60 * 1000 } = options;
     this.svidTtlMs = requireTtl(svidTtlMs);
-    this.trustDomain = TrustDomain.parse(state.trustDomain);
     this.#store = store;
     this.#clock = clock;
     this.#observer = observer;
-    this.#root = activeRoot(state);
-    const keys = { workloadTokens: tokenKeys(state), jwtSvids: jwtKeys(state) };
-    this.#tokenKey = keys.workloadTokens[0] as TokenKey;
-    this.#jwtKey = keys.jwtSvids[0] as TokenKey;
-    this.#bundle = new LatestValueCell(bundleOf(this.trustDomain, state, keys));
+    this.#audit = options.audit;
+    this.#authority = new Authority({ store, state, clock, signers: options.signers ?? [] });
+    this.trustDomain = this.#authority.trustDomain;
+    const audit = (entry: AuditEntry): Promise<void> => this.record(entry);
+    this.rootRotation = new KeyRotation(this.#authority, 'roots', audit);
+    this.tokenKeyRotation = new KeyRotation(this.#authority, 'tokenKeys', audit);
+    this.jwtKeyRotation = new KeyRotation(this.#authority, 'jwtKeys', audit);
+    this.denyList = new CaDenyList(this.#authority, audit);
   }
 
   /**
@@ -128,9 +144,17 @@ export class SpiffeCA implements AsyncDisposable {
       if ((await store.read('authority')) !== undefined) {
         throw new CaError('CA_EXISTS', 'the store already holds a CA; open it, or create this one elsewhere');
       }
-      const state = await newAuthorityState(trustDomain, clock.now(), rootTtlMs);
+      const { keyType, signer } = options;
+      const state = await newAuthorityState({ trustDomain, nowMs: clock.now(), ttlMs: rootTtlMs, keyType, signer });
+      await options.audit?.append({
+        event: 'rotation',
+        operation: 'root-create',
+        who: 'operator',
+        subject: trustDomain.name,
+      });
+      const ca = new SpiffeCA(store, state, options);
       await store.write('authority', encodeAuthorityState(state));
-      return new SpiffeCA(store, state, options);
+      return ca;
     });
   }
 
@@ -149,7 +173,7 @@ export class SpiffeCA implements AsyncDisposable {
         const message = `expected the CA of trust domain ${expected.name}, the store holds that of ${state.trustDomain}`;
         throw new CaError('CA_REQUEST_INVALID', message);
       }
-      return new SpiffeCA(store, state, options);
+      return new SpiffeCA(store, withKnownUse(state, (options.clock ?? systemClock).now()), options);
     });
   }
 
@@ -165,12 +189,12 @@ export class SpiffeCA implements AsyncDisposable {
 
   /** What verifies everything this CA issues. */
   get bundle(): LatestValue<TrustBundle> {
-    return this.#bundle;
+    return this.#authority.bundle;
   }
 
   /** The pin of the root that signs: `sha256:<hex>` of its public key. */
   get rootPin(): string {
-    return rootPinOf(this.#root.signer.publicKey);
+    return rootPinOf(this.#authority.root.signer.publicKey);
   }
 
   /**
@@ -179,14 +203,17 @@ export class SpiffeCA implements AsyncDisposable {
    * before the root's; it ends at a whole second, never after the root.
    *
    * Throws `CA_SPIFFE_ID_REFUSED`, `CA_KEY_REFUSED`, `CA_CSR_MALFORMED`, `CA_CSR_SIGNATURE`, `CA_REQUEST_INVALID`,
-   * `CA_AUTHORITY_EXPIRED`, `CA_CLOSED`.
+   * `CA_AUTHORITY_EXPIRED`, `CA_DENIED`, `CA_SIGNER_FAILED`, `CA_CLOSED`, the codes of the store and of the audit log.
    */
   async issueX509Svid(request: X509SvidRequest): Promise<IssuedX509Svid> {
     this.#requireOpen();
     const spiffeId = this.#ownId(request.spiffeId);
     const publicKey = requestedKey(request);
-    const root = this.#root;
-    const validity = leafValidity(root.certificate, this.#clock.now(), requireTtl(request.ttlMs ?? this.svidTtlMs));
+    this.denyList.require(spiffeId);
+    const ttlMs = requireTtl(request.ttlMs ?? this.svidTtlMs);
+    const endsMs = leafValidity(this.#authority.root.certificate, this.#clock.now(), ttlMs).notAfter.getTime();
+    const root = await this.#authority.rootUntil(endsMs);
+    const validity = leafValidity(root.certificate, this.#clock.now(), ttlMs);
     const serialNumber = randomBytes(16);
     const der = await issueLeaf(root, {
       ...validity,
@@ -203,6 +230,14 @@ export class SpiffeCA implements AsyncDisposable {
       ...validity,
       serialNumber: serialNumber.toString('hex').replace(/^(00)+/, ''),
     });
+    await this.record({
+      event: 'issued',
+      operation: 'x509-svid',
+      who: request.requester ?? 'operator',
+      subject: spiffeId.toString(),
+      serial: issued.serialNumber,
+      notAfter: issued.notAfter.toISOString(),
+    });
     notify(this.#observer, {
       type: 'ca-svid-issued',
       spiffeId: spiffeId.toString(),
@@ -218,10 +253,12 @@ export class SpiffeCA implements AsyncDisposable {
       trustDomain: this.trustDomain,
       clock: this.#clock,
       observer: this.#observer,
-      tokenKey: () => {
+      tokenKeyUntil: (endMs: number) => {
         this.#requireOpen();
-        return this.#tokenKey;
+        return this.#authority.tokenKeyUntil('tokenKeys', endMs);
       },
+      requireAllowed: (workload: SpiffeId, node: string) => this.denyList.require(workload, node),
+      record: (entry: AuditEntry) => this.record(entry),
     };
     return new WorkloadTokenIssuer(authority, options);
   }
@@ -231,11 +268,16 @@ export class SpiffeCA implements AsyncDisposable {
     const authority = {
       clock: this.#clock,
       observer: this.#observer,
-      ownId: (id: SpiffeId | string) => this.#ownId(id),
-      jwtKey: () => {
-        this.#requireOpen();
-        return this.#jwtKey;
+      ownId: (input: SpiffeId | string) => {
+        const id = this.#ownId(input);
+        this.denyList.require(id);
+        return id;
       },
+      jwtKeyUntil: (endMs: number) => {
+        this.#requireOpen();
+        return this.#authority.tokenKeyUntil('jwtKeys', endMs);
+      },
+      record: (entry: AuditEntry) => this.record(entry),
     };
     return new JwtSvidIssuer(authority, options);
   }
@@ -252,9 +294,17 @@ export class SpiffeCA implements AsyncDisposable {
     return this.#joinTokens;
   }
 
-  /** Closes the store; nothing is issued afterwards. Idempotent. */
+  /** Writes to the audit log, when there is one; rejects when it cannot. */
+  async record(entry: AuditEntry): Promise<void> {
+    await this.#audit?.append(entry);
+  }
+
+  /** Closes the store and the audit log; nothing is issued afterwards. Idempotent. */
   close(): Promise<void> {
-    this.#closed ??= this.#store.close();
+    this.#closed ??= this.#authority
+      .close()
+      .then(() => this.#store.close())
+      .then(() => this.#audit?.close());
     return this.#closed;
   }
 
@@ -279,25 +329,6 @@ export class SpiffeCA implements AsyncDisposable {
   #requireOpen(): void {
     if (this.#closed !== undefined) throw new CaError('CA_CLOSED', 'this CA is closed');
   }
-}
-
-function bundleOf(
-  trustDomain: TrustDomain,
-  state: AuthorityState,
-  keys: Readonly<Record<'workloadTokens' | 'jwtSvids', readonly TokenKey[]>>,
-): TrustBundle {
-  return TrustBundle.create({
-    trustDomain,
-    x509Authorities: state.roots.map((root) => root.certificatePem),
-    workloadTokenKeys: keys.workloadTokens.map(publicJwk),
-    jwtAuthorities: keys.jwtSvids.map(publicJwk),
-    sequence: state.sequence,
-  });
-}
-
-function publicJwk({ kid, privateKey }: TokenKey): Jwk {
-  const { x = '', y = '' } = privateKey.export({ format: 'jwk' });
-  return { kty: 'EC', crv: 'P-256', x, y, kid };
 }
 
 function requestedKey(request: X509SvidRequest): KeyObject {

@@ -24,7 +24,7 @@ import { keyTypeName } from './public-key.js';
 import { attemptTimeoutMs, renewalSchedule } from './renewal-schedule.js';
 import type { RenewalSchedule } from './renewal-schedule.js';
 import type { SecretFile } from './secret-file.js';
-import { generateP256Key } from './signer.js';
+import { generateKey } from './signer.js';
 
 /** Asks a CA for a certificate for the key of `csr` (DER). */
 export type SvidRequest = (csr: Uint8Array, options: { readonly signal: AbortSignal }) => Promise<SvidGrant>;
@@ -320,7 +320,7 @@ async function obtain(
   request: SvidRequest,
   signal: AbortSignal,
 ): Promise<AgentIdentity> {
-  const privateKey = generateP256Key();
+  const privateKey = generateKey('P-256');
   const grant = await request(await createCsr(privateKey), { signal });
   return identityFromGrant(grant, privateKey, { spiffeId, trustDomain: spiffeId.trustDomain, nowMs: clock.now() });
 }

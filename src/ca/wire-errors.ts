@@ -18,6 +18,7 @@ const statusOf: Readonly<Partial<Record<CaErrorCode, Code>>> = {
   CA_JOIN_TOKEN_EXPIRED: Code.Unauthenticated,
   CA_SVID_EXPIRED: Code.Unauthenticated,
   CA_NOT_AN_AGENT: Code.PermissionDenied,
+  CA_DENIED: Code.PermissionDenied,
   CA_SPIFFE_ID_REFUSED: Code.PermissionDenied,
   CA_WORKLOAD_NOT_ON_NODE: Code.PermissionDenied,
   CA_RATE_LIMITED: Code.ResourceExhausted,

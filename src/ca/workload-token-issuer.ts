@@ -14,6 +14,7 @@ import {
   workloadTokenType,
 } from '../spiffe/index.js';
 import type { TrustDomain } from '../spiffe/index.js';
+import type { AuditEntry } from './audit-log.js';
 import type { TokenKey } from './authority-state.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';
@@ -45,7 +46,11 @@ export interface TokenAuthority {
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
   readonly observer: Observer<CaEvent>;
-  tokenKey(): TokenKey;
+  /** The key to sign a token with that ends at `endMs`. */
+  tokenKeyUntil(endMs: number): Promise<TokenKey>;
+  /** Throws when the workload or the node is denied. */
+  requireAllowed(workload: SpiffeId, node: string): void;
+  record(entry: AuditEntry): Promise<void>;
 }
 
 /**
@@ -70,7 +75,7 @@ export class WorkloadTokenIssuer {
   }
 
   /**
-   * Throws `CA_WORKLOAD_NOT_ON_NODE`, `CA_REGISTRY_FAILED`, `CA_SPIFFE_ID_REFUSED` (not a workload of this trust domain),
+   * Throws `CA_WORKLOAD_NOT_ON_NODE`, `CA_REGISTRY_FAILED`, `CA_SPIFFE_ID_REFUSED` (not a workload of this trust domain), `CA_DENIED`,
    * `CA_REQUEST_INVALID` (node name or confirmation key).
    */
   async issue(request: WorkloadTokenRequest): Promise<IssuedWorkloadToken> {
@@ -79,13 +84,14 @@ export class WorkloadTokenIssuer {
     const workload = this.#workload(request.workload);
     const jkt = thumbprint(request.confirmationKey);
     requireNodeName(trustDomain, node);
+    this.#authority.requireAllowed(workload, node);
     await this.#requireOnNode(node, workload);
-    const { kid, privateKey } = this.#authority.tokenKey();
     const issuedAtSeconds = Math.floor(clock.now() / 1000);
     const expiresAtSeconds = Math.min(
       Math.ceil((clock.now() + this.#ttlMs) / 1000),
       issuedAtSeconds + maxWorkloadTokenLifetimeMs / 1000,
     );
+    const { kid, privateKey } = await this.#authority.tokenKeyUntil(expiresAtSeconds * 1000);
     const jti = randomUUID();
     const token = await new SignJWT({ node, cnf: { jkt } })
       .setProtectedHeader({ alg: workloadTokenAlgorithm, typ: workloadTokenType, kid })
@@ -98,6 +104,15 @@ export class WorkloadTokenIssuer {
       .setJti(jti)
       .sign(privateKey);
     const expiresAt = new Date(expiresAtSeconds * 1000);
+    await this.#authority.record({
+      event: 'issued',
+      operation: 'workload-token',
+      who: agentId(trustDomain, node).toString(),
+      subject: workload.toString(),
+      serial: jti,
+      node,
+      notAfter: expiresAt.toISOString(),
+    });
     notify(observer, { type: 'ca-workload-token-issued', node, workload: workload.toString(), jti, expiresAt });
     return Object.freeze({ token, expiresAt });
   }

@@ -70,6 +70,7 @@ export const refusalReasons = defineReasons({
   // On live connections.
   'policy-changed': { status: 403, meaning: 'a newer snapshot no longer allows the connection' },
   'destination-gone': { status: 404, meaning: 'a newer snapshot no longer has the destination' },
+  'identity-denied': { status: 403, meaning: 'the source or its node is on the deny list of the trust bundle' },
   'evidence-expired': { status: 403, meaning: 'no fresh token or certificate came before the old one expired' },
 });
 

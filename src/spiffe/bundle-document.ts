@@ -1,4 +1,5 @@
-/** The SPIFFE bundle format (SPIFFE Trust Domain and Bundle, section 4): a JWKS with two members of its own. */
+/** The SPIFFE bundle format (SPIFFE Trust Domain and Bundle, section 4): a JWKS with two members of its own, and a third
+ * of this mesh, `meshwright_denied`, which others must ignore. */
 import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import { SpiffeError } from './errors.js';
@@ -19,6 +20,8 @@ export interface BundleDocument {
   readonly jwtAuthorities: readonly Jwk[];
   readonly sequence: number;
   readonly refreshHintSeconds: number | undefined;
+  /** The member `meshwright_denied`, not looked into; undefined when there is none. */
+  readonly denied: unknown;
 }
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -26,6 +29,7 @@ const documentSchema = z.object({
   keys: z.array(z.looseObject({ kty: z.string(), use: z.string().optional() })).max(maxKeys),
   spiffe_sequence: count.optional(),
   spiffe_refresh_hint: count.optional(),
+  meshwright_denied: z.unknown().optional(),
 });
 // Exactly one certificate per entry; its public key stands in the entry too and is not read: the certificate has it.
 const x5cSchema = z.tuple([z.string().max(32 * 1024)]);
@@ -50,6 +54,7 @@ export function parseBundleDocument(json: unknown): BundleDocument {
     jwtAuthorities: ofUse('jwt-svid').map(readPublicJwk),
     sequence,
     refreshHintSeconds,
+    denied: result.data.meshwright_denied,
   };
 }
 
@@ -62,6 +67,7 @@ export function writeBundleDocument(document: BundleDocument): Readonly<Record<s
     ],
     spiffe_sequence: document.sequence,
     ...(document.refreshHintSeconds === undefined ? {} : { spiffe_refresh_hint: document.refreshHintSeconds }),
+    ...(document.denied === undefined ? {} : { meshwright_denied: document.denied }),
   };
 }
 

@@ -70,6 +70,10 @@ export const spiffeErrorCodes = defineErrorCodes({
     when: 'A certificate has a critical extension, or name constraints, that this verifier does not evaluate.',
     fix: 'Issue without it.',
   },
+  SPIFFE_X509_DENIED: {
+    when: 'The serial number, the SPIFFE ID or the node of a certificate is on the deny list of the trust bundle.',
+    fix: 'Nothing, if it was denied on purpose; otherwise take it off the list at the CA.',
+  },
   SPIFFE_X509_EXPIRED: {
     when: 'A certificate of the chain is past its end.',
     fix: 'Renew it; check that renewal runs and that the clocks agree.',
@@ -101,6 +105,10 @@ export const spiffeErrorCodes = defineErrorCodes({
   SPIFFE_TOKEN_SIGNATURE: {
     when: 'A workload token names no key of the bundle, or its signature does not verify.',
     fix: 'Refresh the bundle; if it is fresh, the token is forged.',
+  },
+  SPIFFE_TOKEN_DENIED: {
+    when: 'The workload or the node of a token is on the deny list of the trust bundle.',
+    fix: 'Nothing, if it was denied on purpose; otherwise take it off the list at the CA.',
   },
   SPIFFE_TOKEN_EXPIRED: {
     when: 'A workload token is past its end.',
@@ -153,6 +161,10 @@ export const spiffeErrorCodes = defineErrorCodes({
   SPIFFE_JWT_SIGNATURE: {
     when: "A JWT-SVID was not signed by a JWT-SVID key of its subject's trust domain.",
     fix: 'Refresh the bundle; if it is fresh, the token is forged.',
+  },
+  SPIFFE_JWT_DENIED: {
+    when: 'The subject of a JWT-SVID is on the deny list of its trust bundle.',
+    fix: 'Nothing, if it was denied on purpose; otherwise take it off the list at the CA.',
   },
   SPIFFE_JWT_EXPIRED: {
     when: 'A JWT-SVID is past its end.',

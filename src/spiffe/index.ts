@@ -11,6 +11,8 @@ export type { X509SvidPem } from './x509-svid.js';
 export { TrustBundle } from './trust-bundle.js';
 export type { TrustBundleOptions } from './trust-bundle.js';
 export { BundleSet } from './bundle-set.js';
+export { DenyList, maxDenied } from './deny-list.js';
+export type { DenyListOptions } from './deny-list.js';
 export { workloadTokenKeyUse } from './bundle-document.js';
 export type { Jwk } from './public-jwk.js';
 export { verifyX509Svid } from './verify-x509-svid.js';

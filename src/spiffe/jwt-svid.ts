@@ -71,7 +71,7 @@ type Claims = z.output<typeof claimsSchema>;
  * A JWT-SVID is a bearer token: whoever reads it can use it until it ends, at any receiver of its audience.
  *
  * Rejects with `SpiffeError`: `SPIFFE_JWT_MALFORMED`, `_TYPE`, `_SUBJECT`, `_TRUST_DOMAIN`, `_SIGNATURE`, `_EXPIRED`,
- * `_NOT_YET_VALID`, `_AUDIENCE`. The token never appears in a message.
+ * `_NOT_YET_VALID`, `_AUDIENCE`, `_DENIED`. The token never appears in a message.
  */
 export async function verifyJwtSvid(token: string, options: VerifyJwtSvidOptions): Promise<VerifiedJwtSvid> {
   const { audience, now, clockSkewMs = defaultClockSkewMs } = options;
@@ -98,6 +98,10 @@ export async function verifyJwtSvid(token: string, options: VerifyJwtSvidOptions
       'SPIFFE_JWT_AUDIENCE',
       `expected a JWT-SVID for ${shown(audience)}, got one for ${shown(audiences.join(' '))}`,
     );
+  }
+  const denied = bundle.denied.reasonFor({ spiffeId });
+  if (denied !== undefined) {
+    throw new SpiffeError('SPIFFE_JWT_DENIED', `expected a subject that is not on the deny list, but ${denied}`);
   }
   return Object.freeze({
     spiffeId,

@@ -5,6 +5,8 @@ import { parseBundleDocument, writeBundleDocument } from './bundle-document.js';
 import type { BundleDocument } from './bundle-document.js';
 import { readCertificate } from './certificate.js';
 import type { Certificate } from './certificate.js';
+import { DenyList } from './deny-list.js';
+import type { DenyListOptions } from './deny-list.js';
 import { SpiffeError } from './errors.js';
 import { importPublicJwk, readPublicJwk } from './public-jwk.js';
 import type { Jwk } from './public-jwk.js';
@@ -23,6 +25,8 @@ export interface TrustBundleOptions {
   readonly sequence?: number | undefined;
   /** How often consumers should look for a newer one, in seconds. */
   readonly refreshHintSeconds?: number | undefined;
+  /** Identities that are refused although their certificates and tokens verify. Default: none. */
+  readonly denied?: DenyListOptions | undefined;
 }
 
 /** What verification needs of a bundle, parsed once; kept out of the public class. */
@@ -44,6 +48,8 @@ export class TrustBundle {
   readonly x509Authorities: readonly X509Certificate[];
   readonly workloadTokenKeys: readonly Jwk[];
   readonly jwtAuthorities: readonly Jwk[];
+  /** Identities that are refused although their certificates and tokens verify. */
+  readonly denied: DenyList;
   readonly sequence: number;
   readonly refreshHintSeconds: number | undefined;
 
@@ -57,6 +63,7 @@ export class TrustBundle {
     for (const key of this.workloadTokenKeys) {
       if (key.kty !== 'EC' || key.crv !== 'P-256') throw malformed('a workload token key is not an EC key on P-256');
     }
+    this.denied = DenyList.parse(document.denied, trustDomain);
     this.sequence = document.sequence;
     this.refreshHintSeconds = document.refreshHintSeconds;
     parsedBundles.set(this, {
@@ -73,12 +80,14 @@ export class TrustBundle {
     for (const [name, value] of Object.entries({ sequence, refreshHintSeconds: refreshHintSeconds ?? 0 })) {
       if (!Number.isSafeInteger(value) || value < 0) throw malformed(`${name} is not a whole number >= 0`);
     }
-    return new TrustBundle(toTrustDomain(options.trustDomain), {
+    const trustDomain = toTrustDomain(options.trustDomain);
+    return new TrustBundle(trustDomain, {
       x509Authorities: options.x509Authorities.flatMap(toDer),
       workloadTokenKeys: (options.workloadTokenKeys ?? []).map(readPublicJwk),
       jwtAuthorities: (options.jwtAuthorities ?? []).map(readPublicJwk),
       sequence,
       refreshHintSeconds,
+      denied: DenyList.create(options.denied ?? {}, trustDomain).toJSON(),
     });
   }
 
@@ -99,10 +108,11 @@ export class TrustBundle {
       jwtAuthorities: this.jwtAuthorities,
       sequence: this.sequence,
       refreshHintSeconds: this.refreshHintSeconds,
+      denied: this.denied.size === 0 ? undefined : this.denied,
     });
   }
 
-  /** Same trust domain and same authorities in the same order; the sequence number does not count. */
+  /** Same trust domain, same authorities in the same order, same deny list; the sequence number does not count. */
   equals(other: TrustBundle): boolean {
     return this.trustDomain.equals(other.trustDomain) && contentOf(this) === contentOf(other);
   }
@@ -128,7 +138,7 @@ function importKeys(keys: readonly Jwk[]): ReadonlyMap<string, KeyObject> {
 }
 
 function contentOf(bundle: TrustBundle): string {
-  return JSON.stringify([bundle.x509AuthoritiesPem, bundle.workloadTokenKeys, bundle.jwtAuthorities]);
+  return JSON.stringify([bundle.x509AuthoritiesPem, bundle.workloadTokenKeys, bundle.jwtAuthorities, bundle.denied]);
 }
 
 function readRoot(der: Uint8Array): Certificate {

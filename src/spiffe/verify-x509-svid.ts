@@ -44,11 +44,11 @@ export interface VerifiedX509Svid {
  * in the bundle's trust domain, or in one of the set; the leaf profile; validity; and a chain to one of the bundle's authorities, each issuer
  * being a CA that is valid now. Nothing is cached between calls.
  *
- * Does not look at revocation, and does not show that the peer holds the key: the TLS handshake does.
+ * The bundle's deny list must not name it, its serial number or its node. Does not show that the peer holds the key: the TLS handshake does.
  *
  * Throws `SpiffeError` with a code per defect: `SPIFFE_X509_MISSING`, `_MALFORMED`, `_LIMIT`, `_URI_SAN`, `_SPIFFE_ID`,
  * `_TRUST_DOMAIN`, `_CA`, `_KEY_USAGE`, `_EXTENDED_KEY_USAGE`, `_CRITICAL_EXTENSION`, `_EXPIRED`, `_NOT_YET_VALID`,
- * `_ALGORITHM`, `_SIGNATURE`, `_UNTRUSTED`.
+ * `_ALGORITHM`, `_SIGNATURE`, `_UNTRUSTED`, `_DENIED`.
  */
 export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid {
   const { certificates, now, clockSkewMs = defaultClockSkewMs } = options;
@@ -79,6 +79,12 @@ export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid
   // Node appends the root that it found itself (see `peerCertificates`); parsing it again would cost as much as the leaf.
   const intermediates = otherDer.filter((der) => !roots.some((root) => Buffer.compare(root.der, der) === 0));
   requireChain(leaf, { intermediates: intermediates.map(readCertificate), roots, nowMs: now, clockSkewMs });
+  const denied = bundle.denied.reasonFor({ spiffeId, serialNumber: leaf.serialNumber });
+  if (denied !== undefined) {
+    throw new SpiffeError('SPIFFE_X509_DENIED', `expected a peer that is not on the deny list, but ${denied}`, {
+      fields: { spiffeId: spiffeId.toString(), serialNumber: leaf.serialNumber },
+    });
+  }
   return Object.freeze({
     spiffeId,
     notBefore: new Date(leaf.notBeforeMs),

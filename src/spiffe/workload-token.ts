@@ -69,7 +69,7 @@ type Claims = z.output<typeof claimsSchema>;
  * session of the same node is allowed by design; on another node's it is not.
  *
  * Rejects with `SpiffeError`: `SPIFFE_TOKEN_MALFORMED`, `_TYPE`, `_SIGNATURE`, `_ISSUER`, `_AUDIENCE`, `_NOT_YET_VALID`,
- * `_EXPIRED`, `_LIFETIME`, `_SUBJECT`, `_NODE_MISMATCH`, `_KEY_MISMATCH`. The token never appears in a message.
+ * `_EXPIRED`, `_LIFETIME`, `_SUBJECT`, `_NODE_MISMATCH`, `_KEY_MISMATCH`, `_DENIED`. The token never appears in a message.
  */
 export async function verifyWorkloadToken(
   token: string,
@@ -95,6 +95,12 @@ export async function verifyWorkloadToken(
       `expected a workload token bound to the key of the TLS peer, got one bound to another key, for ${workload.toString()} on ${shown(node)}`,
       { fields: { node, workload: workload.toString() } },
     );
+  }
+  const denied = bundle.denied.reasonFor({ spiffeId: workload, node });
+  if (denied !== undefined) {
+    throw new SpiffeError('SPIFFE_TOKEN_DENIED', `expected a source that is not on the deny list, but ${denied}`, {
+      fields: { node, workload: workload.toString() },
+    });
   }
   return Object.freeze({
     workload,

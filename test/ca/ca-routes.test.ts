@@ -185,6 +185,7 @@ describe('failures inside the CA', () => {
     const broken = {
       ...ca,
       trustDomain: ca.trustDomain,
+      record: () => Promise.resolve(),
       issueX509Svid: () => Promise.reject(new Error('secret detail')),
     };
     const { as: asBroken, lines: brokenLines } = await setup({ ca: broken as unknown as SpiffeCA });

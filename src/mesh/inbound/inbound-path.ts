@@ -20,6 +20,7 @@ import {
 import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../core/index.js';
 import { resetSocket } from '../../internal/reset-socket.js';
 import { splice } from '../../internal/splice.js';
+import type { TrustBundle } from '../../spiffe/index.js';
 import { detectProtocol } from '../../traffic/index.js';
 import type { DetectedProtocol } from '../../traffic/index.js';
 import type { TunnelRequest, TunnelAnnouncement } from '../../tunnel/index.js';
@@ -99,6 +100,7 @@ export class InboundPath implements Closable {
   readonly #quota: ConnectionQuota;
   readonly #connections = new Map<LiveConnection, Promise<void>>();
   readonly #subscription: Disposable;
+  readonly #bundleSubscription: Disposable;
   readonly #log: ConnectionLog;
   #closing = false;
 
@@ -122,6 +124,9 @@ export class InboundPath implements Closable {
     });
     this.#subscription = options.views.subscribe((view) => {
       for (const connection of this.#connections.keys()) connection.reconsider(view);
+    });
+    this.#bundleSubscription = options.authenticator.bundle.subscribe((bundle) => {
+      for (const connection of this.#connections.keys()) revokeDenied(connection, bundle);
     });
   }
 
@@ -223,6 +228,8 @@ export class InboundPath implements Closable {
     const { promise: over, resolve: end } = withResolvers();
     // Registered before the first await: a snapshot that comes while dialling must find it.
     this.#connections.set(connection, over);
+    // It was authenticated before an await, and may have been denied since.
+    revokeDenied(connection, this.#options.authenticator.bundle.current);
     const { evidence } = arrival.source;
     const watch =
       evidence === undefined
@@ -248,11 +255,13 @@ export class InboundPath implements Closable {
     this.#closing = true;
     await Promise.all(this.#connections.values());
     this.#subscription[Symbol.dispose]();
+    this.#bundleSubscription[Symbol.dispose]();
   }
 
   destroy(reason?: Error): void {
     this.#closing = true;
     this.#subscription[Symbol.dispose]();
+    this.#bundleSubscription[Symbol.dispose]();
     for (const connection of this.#connections.keys())
       connection.revoke('shutting-down', reason?.message ?? 'destroyed');
   }
@@ -402,6 +411,13 @@ export class InboundPath implements Closable {
 }
 
 /** The address to keep towards the workload: only one of the destination's own family can be. */
+/** Ends a connection whose source the deny list of `bundle` names. */
+function revokeDenied(connection: LiveConnection, bundle: TrustBundle): void {
+  const { principal, node } = connection.source;
+  const reason = bundle.denied.reasonFor({ spiffeId: principal, node });
+  if (reason !== undefined) connection.revoke('identity-denied', reason);
+}
+
 function keptSource({ source, destination }: Arrival): string | undefined {
   if (source.address === undefined) return undefined;
   return ipFamily(source.address) === ipFamily(destination.ip) ? source.address : undefined;

@@ -53,6 +53,7 @@ const reasonOfCode: Readonly<Record<string, RefusalReason>> = Object.freeze({
   SPIFFE_TOKEN_SUBJECT: 'token-subject',
   SPIFFE_TOKEN_NODE_MISMATCH: 'token-node-mismatch',
   SPIFFE_TOKEN_KEY_MISMATCH: 'token-key-mismatch',
+  SPIFFE_TOKEN_DENIED: 'identity-denied',
 });
 
 export class PeerAuthenticator {
@@ -72,6 +73,11 @@ export class PeerAuthenticator {
     this.#acceptWorkloadSvids = options.acceptWorkloadSvids ?? false;
     this.#audience = options.audience ?? defaultWorkloadTokenAudience;
     this.#clock = options.clock ?? systemClock;
+  }
+
+  /** What decides whether a source is denied; a change of it concerns live connections as well. */
+  get bundle(): BundleSource {
+    return this.#bundle;
   }
 
   /**
