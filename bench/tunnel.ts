@@ -1,148 +1,155 @@
 /**
- * What the tunnel costs on this machine: `npx tsx --conditions=meshwright-source bench/tunnel.ts`.
- *
- * Everything runs in one process on loopback, client and server sharing the CPU, so the numbers compare ways of doing the
- * same thing with each other and say nothing about a network.
+ * The tunnel beside bare TCP and bare TLS 1.3: bytes, streams, sessions; and the relay beside `stream.pipeline`. Both ends
+ * share this process and its CPU, so the figures compare ways of doing the same thing and say nothing about a network.
  */
 import { once } from 'node:events';
 import * as net from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import * as tls from 'node:tls';
+import { authorizeAgent } from 'meshwright/spiffe';
+import { TestCa } from 'meshwright/testing';
+import { Http2MtlsTunnel } from 'meshwright/tunnel';
 import { splice } from '../src/internal/splice.js';
-import { authorizeAgent } from '../src/spiffe/index.js';
-import { TestCa } from '../src/testing/test-ca.js';
-import { Http2MtlsTunnel } from '../src/tunnel/index.js';
+import { compare } from './support.js';
 
 const MiB = 1 << 20;
+const uploadMiB = 256;
 const chunk = Buffer.alloc(64 * 1024, 'x');
+const agents = { a: 'spiffe://cluster.local/agent/a', b: 'spiffe://cluster.local/agent/b' };
 
-async function listen(onSocket: (socket: net.Socket) => void): Promise<{ port: number; close: () => void }> {
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, onSocket);
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return { port: (server.address() as net.AddressInfo).port, close: () => server.close() };
+/** Reads everything, then ends. */
+function swallow(stream: Duplex): void {
+  stream.on('error', () => undefined);
+  stream.resume();
+  stream.once('end', () => stream.end());
 }
 
+async function listen(server: net.Server): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return (server.address() as net.AddressInfo).port;
+}
+
+const tcp = (onSocket: (socket: net.Socket) => void): net.Server =>
+  net.createServer({ allowHalfOpen: true, noDelay: true }, onSocket);
 const dial = (port: number): net.Socket => net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
 
-/** MiB/s that one upload gets through `stream`, to a far end that ends when it has read everything. */
-async function upload(stream: Duplex, bytes: number): Promise<number> {
-  const begin = performance.now();
+/** Uploads through `stream`, to a far end that ends when it has read everything. */
+async function upload(stream: Duplex, mebibytes: number): Promise<void> {
   const ended = once(stream, 'end');
   stream.resume();
-  for (let sent = 0; sent < bytes; sent += chunk.length) if (!stream.write(chunk)) await once(stream, 'drain');
+  for (let sent = 0; sent < mebibytes * MiB; sent += chunk.length)
+    if (!stream.write(chunk)) await once(stream, 'drain');
   stream.end();
   await ended;
-  return bytes / MiB / ((performance.now() - begin) / 1000);
+  stream.destroy();
 }
 
-async function best(times: number, run: () => Promise<number>): Promise<number> {
-  let most = 0;
-  for (let index = 0; index < times; index += 1) most = Math.max(most, await run());
-  return most;
-}
-
-const say = (what: string, value: number, unit: string): void => {
-  process.stdout.write(`${what.padEnd(58)} ${value.toFixed(value < 100 ? 2 : 0).padStart(8)} ${unit}\n`);
-};
-
-const sink = await listen((socket) => {
-  socket.resume();
-  socket.on('end', () => socket.end());
+const uploads = (name: string, open: () => Duplex | Promise<Duplex>, atOnce = 1) => ({
+  name,
+  run: async () => {
+    await Promise.all(Array.from({ length: atOnce }, async () => upload(await open(), uploadMiB / atOnce)));
+    return { units: uploadMiB };
+  },
 });
-const size = 512 * MiB;
-
-say('raw TCP, one upload', await best(3, () => upload(dial(sink.port), size)), 'MiB/s');
-
-const relays = {
-  'relay by stream.pipeline, both ways': (a: Duplex, b: Duplex) =>
-    void Promise.all([pipeline(a, b, { end: true }), pipeline(b, a, { end: true })]).catch(() => undefined),
-  'relay by splice': (a: Duplex, b: Duplex) => void splice(a, b),
-};
-// In turns, so that what else the machine does falls on both alike.
-const fastest = new Map<string, number>();
-for (let round = 0; round < 4; round += 1) {
-  for (const [name, relay] of Object.entries(relays)) {
-    const middle = await listen((socket) => relay(socket, dial(sink.port)));
-    fastest.set(name, Math.max(fastest.get(name) ?? 0, await upload(dial(middle.port), size)));
-    middle.close();
-  }
-}
-for (const [name, value] of fastest) say(name, value, 'MiB/s');
 
 const ca = TestCa.create();
+const identity = { a: ca.svid(agents.a), b: ca.svid(agents.b) };
+const sink = tcp(swallow);
+const sinkPort = await listen(sink);
+const tlsOptions = { minVersion: 'TLSv1.3', requestCert: true, ca: [...ca.bundle.x509AuthoritiesPem] } as const;
+const tlsSink = tls.createServer(
+  { ...tlsOptions, cert: identity.b.chainPem, key: identity.b.privateKeyPem, allowHalfOpen: true },
+  swallow,
+);
+const tlsPort = await listen(tlsSink);
+const dialTls = async (): Promise<tls.TLSSocket> => {
+  const socket = tls.connect({
+    ...tlsOptions,
+    cert: identity.a.chainPem,
+    key: identity.a.privateKeyPem,
+    port: tlsPort,
+    host: '127.0.0.1',
+    allowHalfOpen: true,
+    checkServerIdentity: () => undefined,
+  });
+  await once(socket, 'secureConnect');
+  return socket;
+};
 const server = await Http2MtlsTunnel.listen({
   host: '127.0.0.1',
   port: 0,
-  svid: ca.svid('spiffe://cluster.local/agent/b'),
+  svid: identity.b,
   bundle: ca.bundle,
   authorizePeer: authorizeAgent(),
-  onConnect: (request) => {
-    const stream = request.accept();
-    stream.resume();
-    stream.on('end', () => stream.end());
+  onConnect: (request) => swallow(request.accept()),
+});
+const newClient = () => Http2MtlsTunnel.client({ svid: identity.a, bundle: ca.bundle });
+const client = newClient();
+/** As long as a workload token. */
+const headers = { 'x-meshwright-workload-token': 'x'.repeat(520) };
+const connect = async (by = client): Promise<Duplex> =>
+  (await by.connect({ address: server.address, authority: '10.0.0.7:80', peer: agents.b, headers })).stream;
+
+await compare({
+  title: 'bytes one way',
+  unit: 'MiB',
+  contenders: [
+    uploads('TCP', () => dial(sinkPort)),
+    uploads('TLS 1.3', dialTls),
+    uploads('tunnel, 1 stream', () => connect()),
+    uploads('tunnel, 16 streams of one session', () => connect(), 16),
+  ],
+});
+
+const relay = async (name: string, pass: (a: Duplex, b: Duplex) => void) => {
+  const port = await listen(tcp((socket) => pass(socket, dial(sinkPort))).unref());
+  return uploads(name, () => dial(port));
+};
+await compare({
+  title: 'relay between two sockets',
+  unit: 'MiB',
+  contenders: [
+    await relay('stream.pipeline, both ways', (a, b) => {
+      void Promise.all([pipeline(a, b), pipeline(b, a)]).catch(() => undefined);
+    }),
+    await relay('splice', (a, b) => void splice(a, b)),
+  ],
+});
+
+const opened = (name: string, count: number, atOnce: number, one: () => Promise<Duplex>) => ({
+  name,
+  run: async () => {
+    const each = async (): Promise<void> => {
+      for (let index = 0; index < count / atOnce; index += 1) {
+        const stream = await one();
+        const ended = once(stream, 'end');
+        stream.resume();
+        stream.end();
+        await ended;
+        stream.destroy();
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, each));
+    return { units: count };
   },
 });
-const client = Http2MtlsTunnel.client({ svid: ca.svid('spiffe://cluster.local/agent/a'), bundle: ca.bundle });
-const token = 'x'.repeat(520);
-const connect = async (): Promise<Duplex> => {
-  const { stream } = await client.connect({
-    address: server.address,
-    authority: '10.0.0.7:80',
-    peer: 'spiffe://cluster.local/agent/b',
-    headers: { 'x-meshwright-workload-token': token },
-  });
-  return stream;
-};
-
-say('tunnel, one upload', await best(3, async () => upload(await connect(), size)), 'MiB/s');
-const parallel = async (): Promise<number> => {
-  const begin = performance.now();
-  await Promise.all(Array.from({ length: 16 }, async () => upload(await connect(), size / 16)));
-  return size / MiB / ((performance.now() - begin) / 1000);
-};
-say('tunnel, 16 uploads at once', await best(3, parallel), 'MiB/s');
-
-const connects = async (): Promise<number> => {
-  const begin = performance.now();
-  const each = async (): Promise<void> => {
-    for (let index = 0; index < 250; index += 1) {
-      const stream = await connect();
-      const ended = once(stream, 'end');
-      stream.resume();
-      stream.end();
-      await ended;
-    }
-  };
-  await Promise.all(Array.from({ length: 8 }, each));
-  return 2_000 / ((performance.now() - begin) / 1000);
-};
-say('streams opened and closed, 8 at once', await best(3, connects), '/s');
+await compare({
+  title: 'opened and closed',
+  unit: 'connection',
+  contenders: [
+    opened('TLS 1.3 connections, mutual', 160, 8, dialTls),
+    opened('tunnel streams on one session', 2_000, 8, () => connect()),
+    opened('tunnel sessions, both ends verified', 160, 8, async () => {
+      const own = newClient();
+      const stream = await connect(own);
+      stream.once('close', () => own.destroy());
+      return stream;
+    }),
+  ],
+});
 
 await client.close();
 await server.close();
-
-const handshakes = async (): Promise<number> => {
-  const begin = performance.now();
-  const again = await Http2MtlsTunnel.listen({
-    host: '127.0.0.1',
-    port: 0,
-    svid: ca.svid('spiffe://cluster.local/agent/b'),
-    bundle: ca.bundle,
-    authorizePeer: authorizeAgent(),
-    onConnect: (request) => void request.accept().end(),
-  });
-  for (let index = 0; index < 100; index += 1) {
-    const one = Http2MtlsTunnel.client({ svid: ca.svid('spiffe://cluster.local/agent/a'), bundle: ca.bundle });
-    const { stream } = await one.connect({
-      address: again.address,
-      authority: 'x:1',
-      peer: 'spiffe://cluster.local/agent/b',
-    });
-    stream.destroy();
-    one.destroy();
-  }
-  again.destroy();
-  return 100 / ((performance.now() - begin) / 1000);
-};
-say('new sessions (full handshake, both ends verified)', await best(2, handshakes), '/s');
 sink.close();
+tlsSink.close();
