@@ -128,7 +128,7 @@ export class InterceptionReconciler implements Closable {
   }
 
   async #applyOnce(): Promise<void> {
-    const { views, rules, pins, findInterface } = this.#options;
+    const { views, rules, pins } = this.#options;
     const view = views.current;
     if (view === undefined) return;
     const since = this.#changesAtView;
@@ -136,11 +136,7 @@ export class InterceptionReconciler implements Closable {
     const found = new Map<Workload, HostInterface>();
     const interfaces = new Map<string, HostInterface>();
     for (const workload of view.index.localWorkloads) {
-      const hostInterface = await findInterface(workload).catch((error: unknown) => {
-        // One pod that is going away must not keep the rules of all others behind.
-        this.#logger.warn('interface not found', { workload: resourceKey(workload), error: describeError(error) });
-        return undefined;
-      });
+      const hostInterface = await this.#find(workload);
       if (hostInterface === undefined) {
         this.#logger.warn('workload has no interface on this node', { workload: resourceKey(workload) });
         continue;
@@ -164,6 +160,16 @@ export class InterceptionReconciler implements Closable {
     }
     pins.replace(found);
     this.#applied.set(this.#applied.current + 1);
+  }
+
+  async #find(workload: Workload): Promise<HostInterface | undefined> {
+    try {
+      return await this.#options.findInterface(workload);
+    } catch (error) {
+      // One pod that is going away must not keep the rules of all others behind.
+      this.#logger.warn('interface not found', { workload: resourceKey(workload), error: describeError(error) });
+      return undefined;
+    }
   }
 
   #forgetChangesUntil(last: number): void {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { MeshIndex, parseMeshState } from '../../src/mesh/index.js';
+import { MeshIndex, parseMeshState, scopeToNode } from '../../src/mesh/index.js';
+import { policy } from './support.js';
 import { meshState, meshStateInput } from './fixtures.js';
 
 describe('MeshIndex', () => {
@@ -97,5 +98,47 @@ describe('parseMeshState', () => {
       parseMeshState(meshStateInput({ nodes: [{ name: 'n', addresses: ['::ffff:10.0.0.1'] }] })),
     ).toThrowError(/nodes\.0\.addresses\.0/);
     expect(() => parseMeshState(undefined)).toThrowError(expect.objectContaining({ code: 'MESH_STATE_INVALID' }));
+  });
+});
+
+describe('a state that could be read in two ways', () => {
+  const input = meshStateInput();
+  it.each<[string, Parameters<typeof meshState>[0]]>([
+    ['a workload twice', { workloads: [...input.workloads, { ...input.workloads[0]!, addresses: ['10.244.1.50'] }] }],
+    ['a node twice', { nodes: [...input.nodes, { ...input.nodes[0]!, addresses: ['172.30.0.99'] }] }],
+    ['a service twice', { services: [...input.services, { ...input.services[0]!, clusterIps: [] }] }],
+    ["a pod with its node's address", { workloads: [{ ...input.workloads[0]!, addresses: ['172.30.0.11'] }] }],
+  ])('is refused: %s', (_what, changes) => {
+    expect(() => MeshIndex.build(meshState(changes), 'node-a')).toThrowError(
+      expect.objectContaining({ code: 'MESH_STATE_INVALID' }),
+    );
+  });
+
+  it.each(['a/b', 'a b', 'a\nb', '\u001b[31m', '', '-a', '../a'])('is refused: the name %j', (name) => {
+    expect(() => meshState({ workloads: [{ ...input.workloads[0]!, name }] })).toThrowError(/name/);
+  });
+
+  it('is refused: a trust domain that is none', () => {
+    expect(() => meshState({ trustDomain: 'Not A Domain' })).toThrowError(/trustDomain/);
+  });
+});
+
+describe('an endpoint whose parts disagree', () => {
+  const [service] = meshStateInput().services;
+  const endpoint = { address: '10.244.1.6', port: 8080, workload: 'production/api-2', node: 'node-b' };
+  const state = meshState({ services: [{ ...service!, ports: [{ port: 80, endpoints: [endpoint] }] }] });
+
+  it("has its service's policies at the address it gives and at the pod it names", () => {
+    const index = MeshIndex.build(state, 'node-a');
+    for (const ip of ['10.244.1.6', 'fd00:1::6', '10.244.2.6']) {
+      expect(index.servicesOf(ip, 8080)).toEqual(['production/api']);
+    }
+  });
+
+  it('keeps its policies on the node where its pod really is', () => {
+    const policies = [{ manifest: policy('p', 'api', 'ALLOW', [{}]) }];
+    const denied = [{ service: 'production/api', reason: 'x' }];
+    const scoped = scopeToNode({ ...state, policies, denied }, 'node-a');
+    expect([scoped.policies, scoped.denied]).toEqual([policies, denied]);
   });
 });
