@@ -178,6 +178,30 @@ export const spiffeErrorCodes = defineErrorCodes({
     when: 'A JWT-SVID is made for other audiences.',
     fix: 'Issue it for the audience that this receiver expects.',
   },
+  SPIFFE_MTLS_SVID_EXPIRED: {
+    when: 'Our own X.509-SVID is past its end when a connection is made.',
+    fix: 'Renew it or attest again; check that renewal runs.',
+  },
+  SPIFFE_MTLS_FAILED: {
+    when: 'The peer cannot be reached, or the TLS 1.3 handshake with it fails.',
+    fix: 'See the cause; check the address, and that the peer speaks TLS 1.3.',
+  },
+  SPIFFE_MTLS_TIMEOUT: {
+    when: 'Connection and handshake take longer than `handshakeTimeoutMs`.',
+    fix: 'Check the network and the peer; raise the bound if they are slow by nature.',
+  },
+  SPIFFE_MTLS_RESUMED: {
+    when: 'The peer resumed a TLS session, which shows no certificate.',
+    fix: 'Connect with a full handshake; sessions are never resumed here.',
+  },
+  SPIFFE_MTLS_ALPN: {
+    when: 'The peer does not speak the application protocol that was asked for.',
+    fix: 'Connect to a server of that protocol; HTTP/2 needs ALPN h2.',
+  },
+  SPIFFE_MTLS_NOT_AUTHORIZED: {
+    when: 'The peer verifies, but `authorizePeer` does not welcome it, or throws.',
+    fix: 'Check the SPIFFE ID in the message against the authorizer.',
+  },
 });
 
 export type SpiffeErrorCode = keyof typeof spiffeErrorCodes;

@@ -29,8 +29,8 @@ export {
 export type { VerifiedWorkloadToken, VerifyWorkloadTokenOptions } from './workload-token.js';
 export { maxJwtSvidLifetimeMs, verifyJwtSvid } from './jwt-svid.js';
 export type { VerifiedJwtSvid, VerifyJwtSvidOptions } from './jwt-svid.js';
-export { toBundleSource, toSvidSource } from './sources.js';
-export type { BundleSource, SvidSource, WorkloadTokenSource } from './sources.js';
+export { toBundleSource, toSvidSource, toTrustSource } from './sources.js';
+export type { BundleSource, SvidSource, TrustSource, WorkloadTokenSource } from './sources.js';
 export {
   authorizeAgent,
   authorizeController,
@@ -41,3 +41,14 @@ export {
   refusalOf,
 } from './authorizers.js';
 export type { PeerAuthorizer } from './authorizers.js';
+export { mtlsPeer } from './mtls/peer.js';
+export type { MtlsPeer } from './mtls/peer.js';
+export type { MtlsEvent } from './mtls/events.js';
+export type { MtlsOptions } from './mtls/options.js';
+export { createMtlsHttp2Server, createMtlsHttpsServer, createMtlsServer } from './mtls/servers.js';
+export type { MtlsHttp2ServerOptions, MtlsHttpsServerOptions, MtlsTlsServerOptions } from './mtls/servers.js';
+export { connectMtls } from './mtls/dial.js';
+export type { MtlsTarget } from './mtls/dial.js';
+export { MtlsAgent, connectMtlsHttp2, mtlsConnector } from './mtls/clients.js';
+export type { MtlsAgentOptions, MtlsConnectRequest, MtlsHttp2SessionOptions } from './mtls/clients.js';
+export { tlsBaseOptions, tlsIdentityOptions } from './mtls/tls-options.js';

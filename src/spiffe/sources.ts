@@ -4,12 +4,15 @@
  */
 import { constantValue } from '../core/index.js';
 import type { LatestValue } from '../core/index.js';
+import { BundleSet } from './bundle-set.js';
 import type { SpiffeId } from './spiffe-id.js';
 import { TrustBundle } from './trust-bundle.js';
 import { X509Svid } from './x509-svid.js';
 
 export type SvidSource = LatestValue<X509Svid>;
 export type BundleSource = LatestValue<TrustBundle>;
+/** One trust domain's bundle, or several: what peers are verified against. */
+export type TrustSource = LatestValue<TrustBundle | BundleSet>;
 
 /** Hands out workload tokens for the workloads of the local node. */
 export interface WorkloadTokenSource {
@@ -31,4 +34,11 @@ export function toSvidSource(svid: X509Svid | SvidSource): SvidSource {
 /** What options named `bundle` accept, as a source. */
 export function toBundleSource(bundle: TrustBundle | BundleSource): BundleSource {
   return bundle instanceof TrustBundle ? constantValue(bundle) : bundle;
+}
+
+/** What options that also take several trust domains accept, as a source. */
+export function toTrustSource(trusted: TrustBundle | BundleSet | BundleSource | LatestValue<BundleSet>): TrustSource {
+  return trusted instanceof TrustBundle || trusted instanceof BundleSet
+    ? constantValue<TrustBundle | BundleSet>(trusted)
+    : trusted;
 }
