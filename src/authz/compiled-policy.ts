@@ -3,6 +3,8 @@ import { prepareDecision } from './decision.js';
 import type { PreparedDecision } from './decision.js';
 import type { Dimension, Key } from './dimension.js';
 import type { Facts } from './facts.js';
+import type { PathNormalization } from './path-normalization.js';
+import { PathTerm } from './terms/http.js';
 import type { Term } from './terms/term.js';
 import { needsHttp, no, unknown, yes } from './tri.js';
 import type { Tri } from './tri.js';
@@ -68,6 +70,8 @@ export class CompiledRule {
   readonly when: Conjunction;
   /** Whether any term needs HTTP: such an ALLOW rule never lets an opaque stream through. */
   readonly usesHttp: boolean;
+  /** How the paths of its terms are normalised; undefined when it has none about paths. */
+  readonly pathMode: PathNormalization | undefined;
   #decision: PreparedDecision | undefined;
 
   constructor(policy: CompiledPolicy, index: number, parts: RuleParts) {
@@ -77,6 +81,7 @@ export class CompiledRule {
     this.to = parts.to;
     this.when = parts.when;
     this.usesHttp = [...parts.from, ...parts.to, parts.when].some((terms) => terms.some((term) => term.http));
+    this.pathMode = parts.to.flat().find((term) => term instanceof PathTerm)?.mode;
   }
 
   /** The decision when this rule decides: built at its first use, then always the same object. */

@@ -13,6 +13,10 @@ export const authzErrorCodes = defineErrorCodes({
     when: 'A policy test file does not parse; the message names the field.',
     fix: 'Correct the field; docs/authz.md describes the format.',
   },
+  AUTHZ_POLICY_INCOMPLETE: {
+    when: 'A policy written with the builder has no target.',
+    fix: 'Call `to(service(namespace, name))` on it.',
+  },
   AUTHZ_OPTION_INVALID: {
     when: 'An option of the engine is of the wrong type or out of its bounds.',
     fix: 'Correct the named option; its docstring gives the values it takes.',

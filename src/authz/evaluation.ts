@@ -1,4 +1,5 @@
 /** From loaded facts and applicable groups to a decision. */
+import type { CompiledRule } from './compiled-policy.js';
 import { prepareDecision } from './decision.js';
 import type { PreparedDecision } from './decision.js';
 import type { Facts } from './facts.js';
@@ -52,8 +53,7 @@ export class Evaluation {
     for (const group of groups) this.#searchDeny(group, withShadow);
     for (const group of uncertain) this.#searchDeny(group, withShadow);
     const denying = search.found;
-    if (denying !== undefined)
-      return facts.pathDefect === undefined ? denying.decision : withAmbiguity(denying.decision, facts);
+    if (denying !== undefined) return withAmbiguity(denying, facts);
     denyIsOpen ||= search.open;
 
     facts.judgeAllow(mayBecomeHttp);
@@ -128,7 +128,8 @@ export class Evaluation {
   #denyByDefault(withShadow: boolean): PreparedDecision {
     const { groups, uncertain } = this.#applicable;
     const facts = this.#facts;
-    if (!withShadow && facts.pathDefect === undefined && uncertain.length === 0) {
+    const ambiguity = pathDefectOf(groups, facts) ?? pathDefectOf(uncertain, facts);
+    if (!withShadow && ambiguity === undefined && uncertain.length === 0) {
       // Nearly always the policies stand in one group, whose answer is always the same.
       let only: PolicyGroup | undefined;
       let count = 0;
@@ -145,7 +146,7 @@ export class Evaluation {
     const all = [...groups, ...uncertain];
     const names = all.flatMap((group) => [...group.allowPolicies, ...(withShadow ? group.shadowAllowPolicies : [])]);
     const notes: string[] = [];
-    if (facts.pathDefect !== undefined) notes.push(`the path is ambiguous: ${facts.pathDefect}`);
+    if (ambiguity !== undefined) notes.push(`the path is ambiguous: ${ambiguity}`);
     if (facts.http === undefined && all.some((group) => group.allowUsesHttp)) notes.push(opaqueNote);
     if (uncertain.length > 0)
       notes.push("the pod's labels are not given, so policies with a selector count as applying");
@@ -153,8 +154,22 @@ export class Evaluation {
   }
 }
 
-/** A DENY about paths that an ambiguous path could not escape. */
-function withAmbiguity(prepared: PreparedDecision, facts: Facts): PreparedDecision {
-  const { policy = '', rule = 0, reason } = prepared.decision;
-  return prepareDecision('deny', `${reason}; the path is ambiguous: ${facts.pathDefect ?? ''}`, { policy, rule });
+/** A DENY about paths that an ambiguous path could not escape says so. */
+function withAmbiguity(rule: CompiledRule, facts: Facts): PreparedDecision {
+  if (facts.http === undefined || rule.pathMode === undefined || facts.path(rule.pathMode) !== undefined)
+    return rule.decision;
+  const { reason } = rule.decision.decision;
+  return prepareDecision('deny', `${reason}; the path is ambiguous: ${facts.pathDefect ?? ''}`, {
+    policy: rule.policy.head.key,
+    rule: rule.index,
+  });
+}
+
+/** Why the path satisfies no rule about paths of these groups; undefined when it might, or they have none. */
+function pathDefectOf(groups: readonly PolicyGroup[], facts: Facts): string | undefined {
+  if (facts.http === undefined) return undefined;
+  for (const group of groups) {
+    for (const mode of group.allowPathModes) if (facts.path(mode) === undefined) return facts.pathDefect;
+  }
+  return undefined;
 }

@@ -29,3 +29,13 @@ export type { PeerDestination, PeerMode } from './dialects/peer-authentication.j
 export type { JwtRule } from './dialects/request-authentication.js';
 export { JwtAuthenticator } from './jwt-authenticator.js';
 export type { FetchJwks, JwtAuthenticatorOptions, JwtOutcome } from './jwt-authenticator.js';
+export { policySchemas } from './json-schemas.js';
+export type { JsonSchema } from './json-schemas.js';
+export { PolicyDraft, policyBuilder } from './policy-builder.js';
+export type {
+  MeshAuthorizationManifest,
+  MeshNames,
+  PolicyBuilder,
+  ServiceTarget,
+  SourceSpec,
+} from './policy-builder.js';

@@ -7,6 +7,7 @@ import { comparePolicies } from './compiled-policy.js';
 import type { CompiledPolicy } from './compiled-policy.js';
 import { prepareDecision } from './decision.js';
 import type { PreparedDecision } from './decision.js';
+import type { PathNormalization } from './path-normalization.js';
 import { RuleIndex } from './rule-index.js';
 
 /** Below this many policies, or above this share of changes, everything is indexed anew. */
@@ -39,6 +40,8 @@ export class PolicyGroup {
   readonly shadowAllowPolicies: readonly string[];
   /** Whether some enforced ALLOW rule needs HTTP. */
   readonly allowUsesHttp: boolean;
+  /** How the paths of enforced ALLOW rules are normalised. */
+  readonly allowPathModes: readonly PathNormalization[];
   readonly custom: readonly CompiledPolicy[];
   readonly audit: readonly CompiledPolicy[];
   /** Dry-run ALLOW and DENY policies. */
@@ -63,6 +66,8 @@ export class PolicyGroup {
     this.allowPolicies = allow.filter(isEnforced).map((policy) => policy.head.key);
     this.shadowAllowPolicies = allow.filter((policy) => policy.head.dryRun).map((policy) => policy.head.key);
     this.allowUsesHttp = allow.some((policy) => isEnforced(policy) && policy.rules.some((rule) => rule.usesHttp));
+    const modes = allow.filter(isEnforced).flatMap((policy) => policy.rules.flatMap((rule) => rule.pathMode ?? []));
+    this.allowPathModes = modes.length === 0 ? noModes : [...new Set(modes)];
     this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
     this.hasAllow = this.allowPolicies.length > 0;
     this.hasCustom = this.custom.length > 0;
@@ -106,6 +111,7 @@ export class PolicyGroup {
   }
 }
 
+const noModes: readonly PathNormalization[] = Object.freeze([]);
 const noIndexes: readonly RuleIndex[] = Object.freeze([]);
 
 function nonEmpty(indexes: readonly RuleIndex[]): readonly RuleIndex[] {

@@ -8,7 +8,6 @@ import { dimensions, unknownNode } from './dimension.js';
 import type { Dimension, Key } from './dimension.js';
 import type { Facts } from './facts.js';
 import type { PathNormalization } from './path-normalization.js';
-import { PathTerm } from './terms/http.js';
 import { needsHttp, no, yes } from './tri.js';
 
 /** So many rules are looked at one by one. */
@@ -242,19 +241,13 @@ function splitKeys(
 }
 
 function keysOf(rule: CompiledRule, dimension: Dimension, pathMode: PathNormalization): readonly Key[] | undefined {
-  if ((dimension === 'path' || dimension === 'pathHead') && rulePathMode(rule) !== pathMode) return undefined;
+  if ((dimension === 'path' || dimension === 'pathHead') && rule.pathMode !== pathMode) return undefined;
   return rule.keys(dimension);
-}
-
-function rulePathMode(rule: CompiledRule): PathNormalization | undefined {
-  for (const terms of rule.to) for (const term of terms) if (term instanceof PathTerm) return term.mode;
-  return undefined;
 }
 
 function firstPathMode(rules: readonly CompiledRule[]): PathNormalization | undefined {
   for (const rule of rules) {
-    const mode = rule.usesHttp ? rulePathMode(rule) : undefined;
-    if (mode !== undefined) return mode;
+    if (rule.pathMode !== undefined) return rule.pathMode;
   }
   return undefined;
 }

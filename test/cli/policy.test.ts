@@ -229,4 +229,11 @@ describe('meshwright policy explain and matrix', () => {
     output = [];
     expect((await run('matrix', `${example}/mesh.test.yaml`, '--svg')).text).toMatch(/^<svg .*<\/svg>$/s);
   });
+
+  it('prints the JSON Schema of a kind', async () => {
+    expect(JSON.parse((await run('schema', 'AuthorizationPolicy')).text)).toMatchObject({
+      title: 'AuthorizationPolicy',
+      type: 'object',
+    });
+  });
 });

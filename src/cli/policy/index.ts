@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { explainCommand } from './explain.js';
 import { lintCommand } from './lint.js';
 import { matrixCommand } from './matrix.js';
+import { schemaCommand } from './schema.js';
 import { testCommand } from './test.js';
 
 /** `meshwright policy`: work on authorization policies offline. */
@@ -11,5 +12,6 @@ export function policyCommand(): Command {
     .addCommand(testCommand())
     .addCommand(lintCommand())
     .addCommand(explainCommand())
-    .addCommand(matrixCommand());
+    .addCommand(matrixCommand())
+    .addCommand(schemaCommand());
 }

@@ -1,6 +1,6 @@
 /** The engine against the naive evaluator. `MESHWRIGHT_FUZZ_RUNS` sets how many policy sets are tried. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { AuthzEngine } from '../../../src/authz/index.js';
 import type { AuthzRequest } from '../../../src/authz/index.js';
 import { manyPolicies, policies, request } from './arbitraries.js';
@@ -17,6 +17,9 @@ const options = {
 const many = (count: number): fc.Arbitrary<AuthzRequest[]> =>
   fc.noShrink(fc.array(request, { minLength: count, maxLength: count }));
 const requests = many(40);
+
+// Much work on a machine that may be busy; nothing here waits for anything.
+vi.setConfig({ testTimeout: 600_000 });
 
 describe('random policies and requests', () => {
   it('the engine agrees with the naive evaluator', () => {

@@ -1,0 +1,279 @@
+/**
+ * JSON Schemas (2020-12) of the policies, for editors and for checks before a policy reaches an engine. They describe
+ * the form; what only the engine can tell (a pattern that never matches, a policy given twice) they let through.
+ */
+import { plainWhenKeys } from './dialects/when.js';
+
+export interface JsonSchema {
+  readonly [keyword: string]: unknown;
+}
+
+const texts: JsonSchema = { type: 'array', minItems: 1, items: { type: 'string', minLength: 1 } };
+const object = (properties: Readonly<Record<string, JsonSchema>>, more: JsonSchema = {}): JsonSchema => ({
+  type: 'object',
+  properties,
+  additionalProperties: false,
+  ...more,
+});
+const list = (items: JsonSchema, more: JsonSchema = {}): JsonSchema => ({ type: 'array', items, ...more });
+
+/** Each field and its not-form. */
+function withNots(fields: Readonly<Record<string, JsonSchema>>): Record<string, JsonSchema> {
+  const all: Record<string, JsonSchema> = {};
+  for (const [name, schema] of Object.entries(fields)) {
+    all[name] = schema;
+    all[`not${name.slice(0, 1).toUpperCase()}${name.slice(1)}`] = {
+      ...schema,
+      description: `Holds when none of the values of ${name} would.`,
+    };
+  }
+  return all;
+}
+
+const described = (description: string, schema: JsonSchema = texts): JsonSchema => ({ ...schema, description });
+const portText: JsonSchema = { type: 'string', pattern: '^[1-9][0-9]{0,4}$' };
+const ports = described('Destination ports as decimal text.', { type: 'array', minItems: 1, items: portText });
+
+const when: JsonSchema = list(
+  object(
+    {
+      key: {
+        description: 'The attribute.',
+        anyOf: [
+          { enum: [...plainWhenKeys] },
+          { type: 'string', pattern: '^request\\.headers\\[[^\\[\\]]+\\]$' },
+          { type: 'string', pattern: '^request\\.auth\\.claims(\\[[^\\[\\]]+\\])+$' },
+          { type: 'string', pattern: '^experimental\\.envoy\\.filters\\.[^\\[\\]]+(\\[[^\\[\\]]+\\])+$' },
+        ],
+      },
+      values: texts,
+      notValues: texts,
+    },
+    { required: ['key'], anyOf: [{ required: ['values'] }, { required: ['notValues'] }] },
+  ),
+);
+
+const metadata: JsonSchema = {
+  type: 'object',
+  required: ['name'],
+  properties: { name: { type: 'string' }, namespace: { type: 'string' } },
+};
+
+function manifest(title: string, apiVersions: readonly string[], kind: string, spec: JsonSchema): JsonSchema {
+  return Object.freeze({
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title,
+    ...object(
+      { apiVersion: { enum: apiVersions }, kind: { const: kind }, metadata, spec, status: {} },
+      { required: ['apiVersion', 'kind', 'metadata', 'spec'] },
+    ),
+  });
+}
+
+const header = object(
+  { name: { type: 'string', minLength: 1 }, values: texts, notValues: texts },
+  { required: ['name'], anyOf: [{ required: ['values'] }, { required: ['notValues'] }] },
+);
+
+const nativeRules = list(
+  object({
+    from: list(
+      object(
+        withNots({
+          namespaces: described('Exact namespace names.'),
+          serviceAccounts: described("name (of the policy's own namespace), namespace/name, or */name."),
+          spiffeIds: described('Globs over SPIFFE IDs: * within a segment, ** across, ? one character.', {
+            ...texts,
+            items: { type: 'string', pattern: '^spiffe://' },
+          }),
+          ipBlocks: described('Addresses and CIDR blocks of the peer.'),
+        }),
+        { minProperties: 1 },
+      ),
+    ),
+    to: list(
+      object(
+        {
+          ...withNots({
+            methods: described('HTTP methods in capitals.', {
+              ...texts,
+              items: { type: 'string', pattern: '^[^a-z*\\s]+$' },
+            }),
+            paths: described('Globs over the path: * within a segment, ** across, ? one character.', {
+              ...texts,
+              items: { type: 'string', pattern: '^/' },
+            }),
+            hosts: described('Hosts, exact or *.example.'),
+            ports: described('Destination ports.', {
+              type: 'array',
+              minItems: 1,
+              items: { anyOf: [portText, { type: 'integer', minimum: 1, maximum: 65535 }] },
+            }),
+          }),
+          headers: list(header),
+        },
+        { minProperties: 1 },
+      ),
+    ),
+    when,
+  }),
+);
+
+const nativeBody = { action: { enum: ['ALLOW', 'DENY'] }, rules: nativeRules };
+
+/** `ProxyPolicy` of type MeshAuthorization. */
+export const meshAuthorizationSchema: JsonSchema = manifest(
+  'MeshAuthorization',
+  ['novaedge.io/v1alpha1'],
+  'ProxyPolicy',
+  object(
+    {
+      type: { const: 'MeshAuthorization' },
+      targetRef: object(
+        {
+          group: { enum: ['', 'core'] },
+          kind: { const: 'Service' },
+          name: { type: 'string', minLength: 1 },
+          namespace: { type: 'string' },
+        },
+        { required: ['kind', 'name'] },
+      ),
+      meshAuthorization: object(nativeBody, { required: ['action'] }),
+      ...nativeBody,
+    },
+    {
+      required: ['type', 'targetRef'],
+      oneOf: [
+        { required: ['meshAuthorization'], properties: { action: false, rules: false } },
+        { required: ['action'], properties: { meshAuthorization: false } },
+      ],
+    },
+  ),
+);
+
+const istioApis = ['security.istio.io/v1', 'security.istio.io/v1beta1'];
+const selector = object({
+  matchLabels: { type: 'object', additionalProperties: { type: 'string', pattern: '^[^*]*$' } },
+});
+const targetRef = object(
+  {
+    group: { type: 'string' },
+    kind: { enum: ['Service', 'Gateway', 'GatewayClass', 'ServiceEntry'] },
+    name: { type: 'string', minLength: 1 },
+    namespace: { type: 'string' },
+  },
+  { required: ['kind', 'name'] },
+);
+const target = { selector, targetRef, targetRefs: list(targetRef, { minItems: 1 }) };
+
+/** Istio's `AuthorizationPolicy`. */
+export const authorizationPolicySchema: JsonSchema = manifest(
+  'AuthorizationPolicy',
+  istioApis,
+  'AuthorizationPolicy',
+  object({
+    ...target,
+    action: { enum: ['ALLOW', 'DENY', 'AUDIT', 'CUSTOM'] },
+    provider: object({ name: { type: 'string', minLength: 1 } }, { required: ['name'] }),
+    rules: list(
+      object({
+        from: list(
+          object(
+            {
+              source: object(
+                withNots({
+                  principals: described('td/ns/NAMESPACE/sa/ACCOUNT without a scheme; x* prefix, *x suffix, * any.', {
+                    ...texts,
+                    items: { type: 'string', not: { pattern: '://' } },
+                  }),
+                  namespaces: described('Namespaces of the principal.'),
+                  serviceAccounts: described('name or namespace/name.', { ...texts, maxItems: 16 }),
+                  trustDomains: described('Trust domains.'),
+                  requestPrincipals: described('iss/sub of the validated token.'),
+                  ipBlocks: described('Addresses and CIDR blocks of the peer.'),
+                  remoteIpBlocks: described('Addresses and CIDR blocks of the client.'),
+                }),
+                { minProperties: 1 },
+              ),
+            },
+            { required: ['source'] },
+          ),
+        ),
+        to: list(
+          object(
+            {
+              operation: object(
+                withNots({
+                  hosts: described('Hosts; a port is part of them.'),
+                  ports,
+                  methods: described('HTTP methods.'),
+                  paths: described('Paths, prefixes, suffixes, or templates with {*} and {**}.'),
+                }),
+                { minProperties: 1 },
+              ),
+            },
+            { required: ['operation'] },
+          ),
+        ),
+        when,
+      }),
+    ),
+  }),
+);
+
+const mtls = object({ mode: { enum: ['UNSET', 'STRICT', 'PERMISSIVE', 'DISABLE'] } });
+
+/** Istio's `PeerAuthentication`. */
+export const peerAuthenticationSchema: JsonSchema = manifest(
+  'PeerAuthentication',
+  istioApis,
+  'PeerAuthentication',
+  object({
+    selector,
+    mtls,
+    portLevelMtls: { type: 'object', propertyNames: { pattern: '^[1-9][0-9]{0,4}$' }, additionalProperties: mtls },
+  }),
+);
+
+/** Istio's `RequestAuthentication`. */
+export const requestAuthenticationSchema: JsonSchema = manifest(
+  'RequestAuthentication',
+  istioApis,
+  'RequestAuthentication',
+  object({
+    ...target,
+    jwtRules: list(
+      object(
+        {
+          issuer: { type: 'string', minLength: 1 },
+          audiences: texts,
+          jwks: { type: 'string' },
+          jwksUri: { type: 'string', pattern: '^https?://' },
+          jwks_uri: { type: 'string', pattern: '^https?://' },
+          fromHeaders: list(
+            object({ name: { type: 'string', minLength: 1 }, prefix: { type: 'string' } }, { required: ['name'] }),
+          ),
+          fromParams: texts,
+          fromCookies: texts,
+          outputPayloadToHeader: { type: 'string' },
+          forwardOriginalToken: { type: 'boolean' },
+          outputClaimToHeaders: { type: 'array' },
+          timeout: { type: 'string' },
+          spaceDelimitedClaims: texts,
+        },
+        {
+          required: ['issuer'],
+          anyOf: [{ required: ['jwks'] }, { required: ['jwksUri'] }, { required: ['jwks_uri'] }],
+        },
+      ),
+    ),
+  }),
+);
+
+/** All of them, by kind. */
+export const policySchemas: Readonly<Record<string, JsonSchema>> = Object.freeze({
+  ProxyPolicy: meshAuthorizationSchema,
+  AuthorizationPolicy: authorizationPolicySchema,
+  PeerAuthentication: peerAuthenticationSchema,
+  RequestAuthentication: requestAuthenticationSchema,
+});
