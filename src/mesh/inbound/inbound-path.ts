@@ -103,6 +103,7 @@ export class InboundPath implements Closable {
   readonly #bundleSubscription: Disposable;
   readonly #log: ConnectionLog;
   #closing = false;
+  #numbered = 0;
 
   constructor(options: InboundPathOptions) {
     this.#options = options;
@@ -395,8 +396,10 @@ export class InboundPath implements Closable {
   #facts(arrival: Arrival, admission: Admission | undefined): ConnectionFacts {
     const { source } = arrival;
     const destination = formatSocketAddress(arrival.destination);
+    this.#numbered += 1;
     return Object.freeze({
-      id: `${arrival.traceId.slice(0, 8)}-${destination}`,
+      // Numbered: the trace is the peer's choice, and two connections must never pass for one.
+      id: `${arrival.traceId.slice(0, 8)}-${destination}-${String(this.#numbered)}`,
       traceId: arrival.traceId,
       principal: source.principal?.toString(),
       node: source.node,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LiveConnection } from '../../../src/mesh/inbound/live-connection.js';
-import type { Admitted , ConnectionRevoked} from '../../../src/mesh/inbound/live-connection.js';
+import type { Admitted, ConnectionRevoked } from '../../../src/mesh/inbound/live-connection.js';
 import { admit, prepareMeshView } from '../../../src/mesh/index.js';
 import type { MeshStateInput, MeshView } from '../../../src/mesh/index.js';
 import { SpiffeId } from '../../../src/spiffe/index.js';

@@ -2,7 +2,7 @@ import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LatestValueCell } from '../../../src/core/index.js';
 import { EvidenceStore, PeerAuthenticator } from '../../../src/mesh/index.js';
 import { SpiffeId, workloadTokenHeader } from '../../../src/spiffe/index.js';
-import type { X509Svid , TrustBundle} from '../../../src/spiffe/index.js';
+import type { X509Svid, TrustBundle } from '../../../src/spiffe/index.js';
 import { FakeClock, TestCa } from '../../../src/testing/index.js';
 import type { TunnelPeer } from '../../../src/tunnel/index.js';
 
