@@ -1,0 +1,130 @@
+/** `meshwright ca init | issue | show | bundle | token`. */
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { caKeyTypes } from '../../ca/index.js';
+import type { CaKeyType } from '../../ca/index.js';
+import { createCa, duration, print, withCa, withStore } from './open-ca.js';
+import type { StoreFlags } from './open-ca.js';
+
+interface InitFlags extends StoreFlags {
+  readonly trustDomain: string;
+  readonly rootTtl: number;
+  readonly keyType: CaKeyType;
+}
+
+export function initCommand(): Command {
+  return withStore(new Command('init'))
+    .description('make a new CA; never overwrites one')
+    .requiredOption('--trust-domain <name>', 'such as cluster.local')
+    .option('--root-ttl <duration>', 'lifetime of the root', duration, duration('3650d'))
+    .addOption(new Option('--key-type <type>', 'kind of the root key').choices([...caKeyTypes]).default('P-256'))
+    .action(async (flags: InitFlags) => {
+      const { trustDomain, rootTtl: rootTtlMs, keyType } = flags;
+      const ca = await createCa(flags, { trustDomain, rootTtlMs, keyType });
+      await ca.close();
+      print(flags, { trustDomain, rootPin: ca.rootPin, store: flags.store });
+    });
+}
+
+interface IssueFlags extends StoreFlags {
+  readonly csr?: string;
+  readonly ttl?: number;
+  readonly out?: string;
+  readonly keyOut?: string;
+}
+
+export function issueCommand(): Command {
+  return withStore(new Command('issue'))
+    .description('issue an X.509-SVID, for a CSR or with a new key')
+    .argument('<spiffe-id>', 'such as spiffe://cluster.local/ns/shop/sa/web')
+    .option('--csr <file>', 'certificate signing request (PEM or DER); only its public key counts')
+    .option('--key-out <file>', 'make a new P-256 key and write it there (0600); the file must not exist')
+    .option('--out <file>', 'write the certificate chain there instead of to standard output')
+    .option('--ttl <duration>', 'lifetime, such as 24h', duration)
+    .action(async (spiffeId: string, flags: IssueFlags) => {
+      if ((flags.csr === undefined) === (flags.keyOut === undefined)) {
+        throw new Error('expected exactly one of --csr and --key-out');
+      }
+      const fresh = flags.keyOut === undefined ? undefined : generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      // Before anything is issued, so that no certificate is made whose key is lost.
+      if (fresh !== undefined && flags.keyOut !== undefined) {
+        const pem = fresh.privateKey.export({ format: 'pem', type: 'pkcs8' });
+        writeFileSync(flags.keyOut, pem, { mode: 0o600, flag: 'wx' });
+      }
+      const issued = await withCa(flags, async (ca) => {
+        const key = flags.csr === undefined ? { publicKey: fresh?.publicKey } : { csr: readCsr(flags.csr) };
+        return ca.issueX509Svid({ spiffeId, ...key, ttlMs: flags.ttl });
+      });
+      if (flags.out !== undefined) writeFileSync(flags.out, issued.chainPem);
+      else if (flags.json !== true) process.stdout.write(issued.chainPem);
+      if (flags.out !== undefined || flags.json === true) {
+        const { serialNumber, notBefore, notAfter, chainPem } = issued;
+        const chain = flags.out === undefined ? { chainPem } : {};
+        print(flags, { spiffeId: issued.spiffeId.toString(), serialNumber, notBefore, notAfter, ...chain });
+      }
+    });
+}
+
+export function showCommand(): Command {
+  return withStore(new Command('show'))
+    .description('what the CA is, and where its rotations are')
+    .action(async (flags: StoreFlags) => {
+      await withCa(flags, (ca) => {
+        const { x509Authorities, sequence } = ca.bundle.current;
+        const roots = x509Authorities.map((root, index) => ({
+          signs: index === 0,
+          subject: root.subject,
+          notAfter: new Date(root.validTo),
+        }));
+        print(flags, {
+          trustDomain: ca.trustDomain.name,
+          rootPin: ca.rootPin,
+          sequence,
+          roots,
+          rotation: ca.rootRotation.status,
+          tokenKeyRotation: ca.tokenKeyRotation.status,
+          jwtKeyRotation: ca.jwtKeyRotation.status,
+          denied: ca.denyList.entries,
+        });
+        return Promise.resolve();
+      });
+    });
+}
+
+interface BundleFlags extends StoreFlags {
+  readonly pem?: true;
+}
+
+export function bundleCommand(): Command {
+  return withStore(new Command('bundle'))
+    .description('print the trust bundle in the SPIFFE bundle format')
+    .option('--pem', 'only the root certificates, as PEM')
+    .action(async (flags: BundleFlags) => {
+      const bundle = await withCa(flags, (ca) => Promise.resolve(ca.bundle.current));
+      if (flags.pem === true) process.stdout.write(bundle.x509AuthoritiesPem.join(''));
+      else console.log(JSON.stringify(bundle, undefined, 2));
+    });
+}
+
+interface TokenFlags extends StoreFlags {
+  readonly ttl?: number;
+}
+
+export function tokenCommand(): Command {
+  return withStore(new Command('token'))
+    .description('make a join token for a node: single use, with the pin of the root')
+    .argument('<node>', 'the node that may join with it')
+    .option('--ttl <duration>', 'lifetime (default: 1h)', duration)
+    .action(async (node: string, flags: TokenFlags) => {
+      const made = await withCa(flags, async (ca) => (await ca.joinTokens()).create({ node, ttlMs: flags.ttl }));
+      print(flags, { ...made });
+    });
+}
+
+/** PEM as text, anything else as DER. */
+function readCsr(file: string): string | Uint8Array {
+  const bytes = readFileSync(file);
+  const text = bytes.toString('latin1');
+  return text.includes('-----BEGIN') ? text : bytes;
+}
