@@ -85,7 +85,8 @@ export class DenyList {
   }): string | undefined {
     if (this.size === 0) return undefined;
     const { spiffeId, serialNumber: serial } = identity;
-    if (serial !== undefined && this.#serialNumbers.has(serial)) return `serial number ${serial} is denied`;
+    if (serial !== undefined && this.#serialNumbers.has(normalSerialNumber(serial)))
+      return `serial number ${serial} is denied`;
     if (spiffeId !== undefined && this.#spiffeIds.has(spiffeId.toString())) return `${spiffeId.toString()} is denied`;
     const node = identity.node ?? (spiffeId === undefined ? undefined : readAgentId(spiffeId)?.node);
     if (node === undefined) return undefined;
@@ -99,12 +100,13 @@ export class DenyList {
   }
 }
 
-/** As certificates are read here: lower case, without leading zeros. */
+/** As certificates are read here: whole bytes in lower case, without leading zero bytes. */
 function normalSerialNumber(text: string): string {
-  return text
+  const digits = text
     .replaceAll(':', '')
     .toLowerCase()
     .replace(/^0+(?=.)/, '');
+  return digits.length % 2 === 0 ? digits : `0${digits}`;
 }
 
 function requireMember(text: string, trustDomain: TrustDomain): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SpiffeCA, memoryStore } from 'meshwright/ca';
-import { TrustBundle, X509Svid, verifyWorkloadToken, verifyX509Svid } from 'meshwright/spiffe';
+import { DenyList, TrustBundle, TrustDomain, X509Svid, verifyWorkloadToken, verifyX509Svid } from 'meshwright/spiffe';
 import { FakeClock } from 'meshwright/testing';
 import { agent, codeOf, p256, workload } from './support.js';
 
@@ -58,6 +58,30 @@ describe('the deny list', () => {
       expect(await codeOf(() => jwts.issue({ spiffeId: value, audience: 'shop' }))).toBe('CA_DENIED');
     }
     await svidOf(ca, 'spiffe://cluster.local/agent/node-b');
+  });
+
+  it.each(['090b31', '90b31', '00090b31', '09:0B:31', '0:9:0b:31'])(
+    'finds the serial number 09:0b:31 written %s',
+    (text) => {
+      const list = DenyList.create({ serialNumbers: [text] }, TrustDomain.parse('cluster.local'));
+      expect(list.serialNumbers).toEqual(['090b31']);
+      for (const serialNumber of ['090b31', '90b31', '00090b31']) {
+        expect(list.reasonFor({ serialNumber })).toBeDefined();
+      }
+      expect(list.reasonFor({ serialNumber: '90b310' })).toBeUndefined();
+    },
+  );
+
+  it('refuses every certificate whose serial number it has, whatever digits that begins with', async () => {
+    const ca = await SpiffeCA.create({ trustDomain: 'cluster.local' });
+    for (let count = 0; count < 100; count += 1) {
+      const { certificates, serialNumber } = await svidOf(ca, agent);
+      const denied = { serialNumbers: [serialNumber] };
+      const { trustDomain, x509Authorities } = ca.bundle.current;
+      const bundle = TrustBundle.create({ trustDomain, x509Authorities, denied });
+      const verify = (): unknown => verifyX509Svid({ certificates, bundle, now: Date.now() });
+      expect(await codeOf(verify)).toBe('SPIFFE_X509_DENIED');
+    }
   });
 
   it('survives a restart, and drops entries whose time is over', async () => {

@@ -25,7 +25,7 @@ export function svidCommand(): Command {
       if (leaf === undefined) throw new Error(`expected a certificate in ${file}, found none`);
       print(flags, {
         names: leaf.subjectAltName,
-        serialNumber: leaf.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),
+        serialNumber: leaf.serialNumber.toLowerCase().replace(/^(00)+(?=..)/, ''),
         notBefore: new Date(leaf.validFrom),
         notAfter: new Date(leaf.validTo),
         issuer: leaf.issuer,
