@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { NetNamespace } from 'meshwright/testing';
+import { controllerPort, tunnelPort } from './topology.js';
 import { insideUserNamespace } from './user-namespace.js';
 
 export interface Capture {
@@ -41,6 +42,14 @@ export function tcpPorts(frame: Buffer): readonly [number, number] | undefined {
     type === 0x0800 ? [frame[23], 14 + ((frame[14] ?? 0) & 0xf) * 4] : type === 0x86dd ? [frame[20], 54] : [];
   if (protocol !== 6 || start === undefined || frame.length < start + 4) return undefined;
   return [frame.readUInt16BE(start), frame.readUInt16BE(start + 2)];
+}
+
+/** TCP packets that belong neither to the tunnel nor to the control plane. */
+export function packetsOutsideTunnel(captured: readonly Buffer[]): readonly Buffer[] {
+  return captured.filter((frame) => {
+    const ports = tcpPorts(frame);
+    return ports !== undefined && !ports.includes(tunnelPort) && !ports.includes(controllerPort);
+  });
 }
 
 const standIn = new URL('../../../examples/demo/apps/capture.pl', import.meta.url);

@@ -5,6 +5,7 @@
 import { NetnsLab } from 'meshwright/testing';
 import type { NetNamespace } from 'meshwright/testing';
 import { controllerAddress, nodes, outsider, pods, services } from './topology.js';
+import type { NodeSpec } from './topology.js';
 
 export interface Fabric {
   readonly controller: NetNamespace;
@@ -68,7 +69,7 @@ export async function buildFabric(): Promise<Fabric> {
       await space.route('default', { via: podGateway });
       podSpaces.set(pod.name, space);
     }
-    await Promise.all(nodes.map((node) => installKubeProxyRules(machine(node.name))));
+    await Promise.all(nodes.map((node) => installKubeProxyRules(machine(node.name), node)));
     return {
       controller,
       outsider: outside,
@@ -89,8 +90,8 @@ export async function buildFabric(): Promise<Fabric> {
   }
 }
 
-/** What kube-proxy does in iptables mode: ClusterIP:port -> one of the endpoints, for pods and for the node itself. */
-async function installKubeProxyRules(node: NetNamespace): Promise<void> {
+/** What kube-proxy does in iptables mode: ClusterIP:port and node:nodePort -> an endpoint, for pods, others and the node itself. */
+async function installKubeProxyRules(machine: NetNamespace, node: NodeSpec): Promise<void> {
   const rules = services.flatMap(({ clusterIp, port, endpoints }) =>
     endpoints.map((endpoint, index) => {
       const left = endpoints.length - index;
@@ -98,14 +99,23 @@ async function installKubeProxyRules(node: NetNamespace): Promise<void> {
       return `-A KUBE-SERVICES -d ${clusterIp}/32 -p tcp --dport ${String(port)} ${chance}-j DNAT --to-destination ${endpoint}`;
     }),
   );
+  const nodePorts = services.flatMap(({ nodePort, endpoints }) => {
+    const local = endpoints.find((endpoint) =>
+      pods.some((pod) => pod.node === node.name && endpoint.startsWith(`${pod.address}:`)),
+    );
+    return nodePort === undefined || local === undefined
+      ? []
+      : [`-A KUBE-SERVICES -d ${node.address}/32 -p tcp --dport ${String(nodePort)} -j DNAT --to-destination ${local}`];
+  });
   const table = [
     '*nat',
     ':KUBE-SERVICES - [0:0]',
     '-A PREROUTING -j KUBE-SERVICES',
     '-A OUTPUT -j KUBE-SERVICES',
     ...rules,
+    ...nodePorts,
     'COMMIT',
     '',
   ].join('\n');
-  await node.exec('iptables-restore', ['--noflush'], { input: table });
+  await machine.exec('iptables-restore', ['--noflush'], { input: table });
 }

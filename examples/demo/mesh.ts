@@ -12,7 +12,7 @@ import type { JoinResult } from './join.js';
 import { LogReader } from './log-reader.js';
 import { temporaryDirectory } from './teardown.js';
 import type { TemporaryDirectory } from './teardown.js';
-import { controllerAddress, controllerPort, nodes, pods } from './topology.js';
+import { controllerAddress, controllerPort, nodes, pods, tunnelPort } from './topology.js';
 
 /** Built by `npm run build`, beside this program. */
 const program = (name: string): string => fileURLToPath(new URL(`../${name}/main.js`, import.meta.url));
@@ -124,7 +124,7 @@ export class DemoMesh {
       data: this.dataOf(node),
       controller: { address: `${controllerAddress}:${String(controllerPort)}` },
       joinFile,
-      tunnel: { host: spec?.address, port: 15002 },
+      tunnel: { host: spec?.address, port: tunnelPort },
       interception: { backend: options.backend ?? 'nftables' },
       metrics: { host: '127.0.0.1', port: 9090 },
       admin: this.adminOf(node),

@@ -2,7 +2,7 @@
 import type { Checklist } from './checklist.js';
 import { checkFailures } from './checks/failures.js';
 import { checkIdentity, steal } from './checks/identity.js';
-import { checkJoining, checkRenewals, startLoad } from './checks/lifetimes.js';
+import { checkJoining, checkRenewals, startLoad, startQuiet } from './checks/lifetimes.js';
 import { checkObservability } from './checks/observability.js';
 import { checkPlaintext } from './checks/plaintext.js';
 import { checkPolicyChanges } from './checks/policy.js';
@@ -64,14 +64,15 @@ export async function runNetns(list: Checklist, options: NetnsOptions): Promise<
     await part('joining', 'Joining:', () => checkJoining(mesh, list, seconds));
     const loot = wants('identity') ? await steal(mesh, 'node-a', frontend) : undefined;
 
-    const load = wants('renewals') ? startLoad(mesh) : undefined;
+    const load = wants('renewals') ? { load: startLoad(mesh), quiet: startQuiet(mesh) } : undefined;
     if (load !== undefined) say('Load runs from now on, while certificates and tokens live for seconds.');
     await part('traffic', 'Who reaches whom:', () => checkTraffic(mesh, list));
     await part('wire', 'What is on the wire:', () => checkWire(mesh, list));
     await part('plaintext', 'Plaintext:', () => checkPlaintext(mesh, list));
     await part('policy', 'Policy changes:', () => checkPolicyChanges(mesh, list));
     await part('observability', 'Status and metrics:', () => checkObservability(mesh, list));
-    if (load !== undefined) await part('renewals', 'Renewals under load:', () => checkRenewals(mesh, list, load));
+    if (load !== undefined)
+      await part('renewals', 'Renewals under load:', () => checkRenewals(mesh, list, load.load, load.quiet));
     if (loot !== undefined) await part('identity', 'Attacks on identity:', () => checkIdentity(mesh, list, loot));
     await part('crashes', 'Crashes (with lifetimes of hours from here on):', async () => {
       await mesh.kill('controller', 'SIGTERM');

@@ -23,10 +23,13 @@ export interface ServiceSpec {
   readonly clusterIp: string;
   readonly port: number;
   readonly endpoints: readonly string[];
+  /** Port of every node that has an endpoint, which leads to that endpoint. */
+  readonly nodePort?: number;
 }
 
 export const controllerAddress = '172.30.0.10';
 export const controllerPort = 15010;
+export const tunnelPort = 15002;
 
 export const nodes: readonly NodeSpec[] = [
   { name: 'node-a', address: '172.30.0.11', podCidr: '10.244.1.0/24' },
@@ -103,7 +106,13 @@ export const pods: readonly PodSpec[] = [
 ];
 
 export const services: readonly ServiceSpec[] = [
-  { name: 'backend-api', clusterIp: '10.96.10.10', port: 8080, endpoints: ['10.244.1.20:8080', '10.244.2.20:8080'] },
+  {
+    name: 'backend-api',
+    clusterIp: '10.96.10.10',
+    port: 8080,
+    endpoints: ['10.244.1.20:8080', '10.244.2.20:8080'],
+    nodePort: 30080,
+  },
   { name: 'payment-service', clusterIp: '10.96.10.40', port: 8080, endpoints: ['10.244.1.40:8080'] },
   { name: 'secrets-vault', clusterIp: '10.96.10.50', port: 8080, endpoints: ['10.244.2.50:8080'] },
   { name: 'legacy-open', clusterIp: '10.96.10.60', port: 8080, endpoints: ['10.244.2.60:8080'] },

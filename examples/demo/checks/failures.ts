@@ -1,4 +1,6 @@
 /** What happens when an agent or the controller is killed. */
+import { join } from 'node:path';
+import { capture, packetsOutsideTunnel } from '../capture.js';
 import type { Checklist } from '../checklist.js';
 import { curl, outcome } from '../curl.js';
 import type { DemoMesh, Lifetimes } from '../mesh.js';
@@ -54,6 +56,8 @@ async function checkKilledAgent(mesh: DemoMesh, list: Checklist, backend: 'nftab
     );
   }
   await mesh.kill('node-a');
+  const { fabric, directory } = mesh;
+  const wire = await capture(fabric.switch, fabric.switchPort('node-a'), join(directory, `${backend}.pcap`));
   list.equal(
     `${backend}: agent killed, traffic to a ClusterIP`,
     'refused',
@@ -61,6 +65,19 @@ async function checkKilledAgent(mesh: DemoMesh, list: Checklist, backend: 'nftab
     "kube-proxy's rules are in place",
   );
   list.equal(`${backend}: agent killed, traffic to a pod of that node`, 'refused', plain(await ask(local)), '');
+  list.equal(
+    `${backend}: agent killed, traffic to a pod of another node`,
+    'refused',
+    plain(await ask(`http://${podNamed('backend-api-1').address}:8080/api`)),
+    '',
+  );
+  // Refused here, not at the far end: by then the request would have left in plaintext.
+  list.equal(
+    `${backend}: agent killed, packets beside the tunnel`,
+    0,
+    packetsOutsideTunnel(await wire.stop()).length,
+    "captured on node-a's link",
+  );
   list.equal(
     `${backend}: agent killed, plaintext from outside`,
     'refused',

@@ -1,8 +1,11 @@
 /** Certificates and tokens: joining, and renewal under load with lifetimes of seconds. */
+import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { keyThumbprint } from 'meshwright/spiffe';
 import type { Checklist } from '../checklist.js';
 import type { DemoMesh, Lifetimes, Running } from '../mesh.js';
-import { clusterUrl } from '../topology.js';
+import { clusterUrl, podNamed } from '../topology.js';
 
 export async function checkJoining(mesh: DemoMesh, list: Checklist, lifetimes: Lifetimes): Promise<void> {
   for (const node of ['node-a', 'node-b', 'untrusted-1']) {
@@ -41,6 +44,61 @@ export function startLoad(mesh: DemoMesh, name = 'load'): Running {
   ]);
 }
 
+/** Connections of pods that open no other: nothing but the agents' own renewals keeps them allowed. */
+export interface QuietConnections {
+  /** Those that are still open, by name. */
+  stop(): readonly string[];
+}
+
+const prometheus = 'spiffe://cluster.local/ns/monitoring/sa/prometheus';
+const quietPods = ['rogue-client', 'order-processor'] as const;
+
+export function startQuiet(mesh: DemoMesh): QuietConnections {
+  const connections = quietPods.map((pod) => ({
+    pod,
+    running: mesh.run(`quiet-${pod}`, mesh.fabric.pod(pod), 'held.mjs', [podNamed('secrets-vault-0').address, '8080']),
+  }));
+  const ask = (): void => {
+    for (const { running } of connections) running.child.stdin?.write('http /quiet\n');
+  };
+  ask();
+  const timer = setInterval(ask, 2_000);
+  return {
+    stop() {
+      clearInterval(timer);
+      return connections
+        .filter(({ running }) => {
+          running.child.kill('SIGKILL');
+          const { log } = running;
+          const saw = (wanted: string): boolean => log.find(({ event }) => event === wanted) !== undefined;
+          return saw('data') && !saw('closed');
+        })
+        .map(({ pod }) => pod);
+    },
+  };
+}
+
+/** Whether the agent holds, for the key it uses now, a token of a workload that asks for nothing. */
+async function holdsToken(mesh: DemoMesh, node: string, workload: string): Promise<boolean> {
+  const identity = (): Promise<string> => readFile(join(mesh.dataOf(node), 'identity.json'), 'utf8');
+  for (;;) {
+    const before = await identity();
+    const { tokens } = JSON.parse(await readFile(join(mesh.dataOf(node), 'tokens.json'), 'utf8')) as {
+      readonly tokens: readonly { readonly workload: string; readonly token: string }[];
+    };
+    // Not in the middle of a renewal.
+    if ((await identity()) !== before) continue;
+    const { chainPem } = JSON.parse(before) as { readonly chainPem: string };
+    const key = keyThumbprint(createPublicKey(chainPem));
+    return tokens.some((each) => {
+      const claims = JSON.parse(Buffer.from(each.token.split('.')[1] ?? '', 'base64url').toString()) as {
+        readonly cnf: { readonly jkt: string };
+      };
+      return each.workload === workload && claims.cnf.jkt === key;
+    });
+  }
+}
+
 export interface LoadResult {
   readonly sent: number;
   readonly ok: number;
@@ -59,7 +117,12 @@ export async function stopLoad(load: Running): Promise<LoadResult> {
   return line as unknown as LoadResult;
 }
 
-export async function checkRenewals(mesh: DemoMesh, list: Checklist, load: Running): Promise<void> {
+export async function checkRenewals(
+  mesh: DemoMesh,
+  list: Checklist,
+  load: Running,
+  quiet: QuietConnections,
+): Promise<void> {
   const renewals = async (): Promise<number> =>
     Math.min(
       ...(await Promise.all(
@@ -70,6 +133,7 @@ export async function checkRenewals(mesh: DemoMesh, list: Checklist, load: Runni
   while ((await renewals()) < 3 && performance.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, 250));
   const count = await renewals();
+  const open = quiet.stop();
   const result = await stopLoad(load);
   list.record({
     name: 'certificates renewed under load, on each node',
@@ -92,4 +156,16 @@ export async function checkRenewals(mesh: DemoMesh, list: Checklist, load: Runni
     ok: !result.rawClosed && result.rawReceived === result.rawSent && result.rawSent > 0,
     detail: `${String(result.rawSeconds)} s`,
   });
+  list.equal(
+    'connections of quiet pods: to another node, to their own',
+    quietPods.join(', '),
+    open.join(', '),
+    'evidence renewed on open streams',
+  );
+  list.equal(
+    'a quiet pod has a token for the newest key of its node',
+    'yes',
+    (await holdsToken(mesh, 'node-b', prometheus)) ? 'yes' : 'no',
+    'prometheus on node-b, fetched ahead',
+  );
 }

@@ -2,7 +2,7 @@
 import type { Checklist } from '../checklist.js';
 import { curl, outcome } from '../curl.js';
 import type { DemoMesh } from '../mesh.js';
-import { clusterUrl, podNamed } from '../topology.js';
+import { clusterUrl, nodeNamed, podNamed } from '../topology.js';
 
 export async function checkPlaintext(mesh: DemoMesh, list: Checklist): Promise<void> {
   const url = (pod: string, port: number, path = '/'): string =>
@@ -19,6 +19,12 @@ export async function checkPlaintext(mesh: DemoMesh, list: Checklist): Promise<v
     'refused',
     refusedOrReset(await ask('outsider', url('backend-api-1', 8080))),
     'plaintext-strict',
+  );
+  list.equal(
+    'STRICT: plain HTTP from outside, through a NodePort',
+    'refused',
+    refusedOrReset(await ask('outsider', `http://${nodeNamed('node-b').address}:30080/`)),
+    'after kube-proxy',
   );
   list.equal(
     'PERMISSIVE: to a service without allow policies',

@@ -1,12 +1,10 @@
 /** What an eavesdropper sees between the nodes, and on a pod's own link. */
 import { join } from 'node:path';
-import { capture, tcpPorts } from '../capture.js';
+import { capture, packetsOutsideTunnel, tcpPorts } from '../capture.js';
 import type { Checklist } from '../checklist.js';
 import { curl, outcome } from '../curl.js';
 import type { DemoMesh } from '../mesh.js';
-import { controllerPort, podNamed } from '../topology.js';
-
-const tunnelPort = 15_002;
+import { controllerPort, podNamed, tunnelPort } from '../topology.js';
 
 export async function checkWire(mesh: DemoMesh, list: Checklist): Promise<void> {
   const marker = `marker-${Math.random().toString(36).slice(2)}-in-the-clear`;
@@ -23,8 +21,7 @@ export async function checkWire(mesh: DemoMesh, list: Checklist): Promise<void> 
   const [wire, pod] = [await between.stop(), await atPod.stop()];
   const markers = (frames: readonly Buffer[]): number =>
     Buffer.concat(frames).toString('latin1').split(marker).length - 1;
-  const packets = wire.map(tcpPorts).filter((ports) => ports !== undefined);
-  const inTunnel = packets.filter((ports) => ports.includes(tunnelPort)).length;
+  const inTunnel = wire.filter((frame) => tcpPorts(frame)?.includes(tunnelPort) === true).length;
   list.record({
     name: 'the marker on the link between the nodes',
     expected: '0 times',
@@ -39,11 +36,10 @@ export async function checkWire(mesh: DemoMesh, list: Checklist): Promise<void> 
     ok: markers(pod) >= 2,
     detail: 'the same capture, beside the pod',
   });
-  const others = packets.filter((ports) => !ports.includes(tunnelPort) && !ports.includes(controllerPort));
   list.equal(
     'TCP packets between the nodes outside the tunnel',
     0,
-    others.length,
+    packetsOutsideTunnel(wire).length,
     `tunnel :${String(tunnelPort)}, control plane :${String(controllerPort)}`,
   );
 }
