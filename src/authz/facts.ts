@@ -64,6 +64,9 @@ export class Facts {
     }
     if (typeof destination.namespace !== 'string' || destination.namespace === '')
       return 'the destination has no namespace';
+    const { port } = this;
+    if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65535))
+      return 'the destination port is not a port number';
     const { http } = this;
     if (http !== undefined && (typeof http.method !== 'string' || typeof http.path !== 'string')) {
       return 'the HTTP request has no method or path';

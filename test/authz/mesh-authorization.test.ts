@@ -210,6 +210,8 @@ describe('where identity is missing or foreign', () => {
       {},
       { source: {} },
       { source: {}, destination: {} },
+      { source: {}, destination: { namespace: 'a', port: '80' } },
+      { source: {}, destination: { namespace: 'a', port: 65536 } },
       { source: {}, destination: { namespace: 'a', services: 'b' } },
     ]) {
       expect(engine.authorize(request as never).allowed).toBe(false);
@@ -494,6 +496,13 @@ describe('paths', () => {
     '/a//b',
     '/a/../b',
     '/a|b',
+    '/%61dmin',
+    '/a%2Fb',
+    '/%7E',
+    '/a%3B',
+    '/a%25',
+    '/a%00',
+    '/a%C0%AF',
     '/a\\b',
     '/a%2',
     '/a b',

@@ -185,6 +185,15 @@ export function pathCheck(text: string): ValueDefect | undefined {
   if (defect !== undefined) return { expected, fix: defect, code: 'glob-malformed' };
   if (/%(?![0-9A-F]{2})/.test(text))
     return { expected, fix: 'write escapes as % and two capital hexadecimal digits', code: 'path-malformed' };
+  // As `REFUSE_AMBIGUOUS`: these escapes are decoded or refused before a rule sees the path.
+  const escape = /%(?:2[5DEF]|3[0-9B]|4[1-9A-F]|5[0-9ACF]|6[1-9A-F]|7[0-9AEF]|[01][0-9A-F])/.exec(text);
+  if (escape !== null || !isUtf8(text)) {
+    return {
+      expected,
+      fix: `no path that reaches a rule has the escape ${escape?.[0] ?? 'of bytes that are not UTF-8'}; write the character itself`,
+      code: 'never-matches',
+    };
+  }
   if (text.includes('//') || /\/\.\.?(?=\/|$)/.test(text)) {
     return { expected, fix: 'no path that reaches a rule has an empty or a dot segment', code: 'never-matches' };
   }
@@ -199,4 +208,13 @@ export function hostCheck(text: string): ValueDefect | undefined {
         expected: 'a host such as shop.example, *.shop.example or shop.example:8080',
         fix: 'a star may stand only at the beginning, or for the port',
       };
+}
+
+function isUtf8(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
