@@ -94,6 +94,7 @@ beforeAll(async () => {
 });
 afterAll(() => mesh.close());
 beforeEach(async () => {
+  streaming.length = 0;
   await mesh.update((state) => ({
     ...state,
     denied: [],
@@ -110,6 +111,8 @@ beforeEach(async () => {
 
 const web = (): ReturnType<TestMesh['workload']> => mesh.workload('frontend/web');
 const direct = (name: string, port: number): string => `${mesh.workload(`production/${name}`).address}:${String(port)}`;
+/** The first part of a streamed response has come all the way. */
+const seen = (socket: Socket): boolean => socket.bytesRead > 0;
 const refusals = (): unknown[] =>
   mesh.events.flatMap((event) => (event.type === 'connection-refused' ? [[event.side, event.reason]] : []));
 const endings = (): unknown[] =>
@@ -136,10 +139,9 @@ describe.each([
     const socket = await web().connect(direct(name, 8080));
     const told = transcript(socket);
     socket.write(request('/stream'));
-    await until(() => streaming.some((response) => response.headersSent));
+    await until(() => seen(socket));
     await mesh.setPolicies([policy('api', 'api', 'ALLOW', [{ ...get, to: [{ methods: ['PUT'] }] }])]);
     expect((await told).reset).toBe(true);
-    streaming.length = 0;
     await until(() => endings().includes('policy-changed'));
   });
 
@@ -147,10 +149,9 @@ describe.each([
     const socket = await web().connect(direct(name, 8080));
     const told = transcript(socket);
     socket.write(request('/stream'));
-    await until(() => streaming.length > 0);
+    await until(() => seen(socket));
     await mesh.setPolicies([policy('api', 'api', 'ALLOW', [{ ...get, to: [{ methods: ['GET', 'PUT'] }] }])]);
     streaming.pop()?.end('last');
-    await until(() => socket.bytesRead > 0);
     socket.end();
     expect((await told).text).toMatch(/first[^]*last/);
   });
