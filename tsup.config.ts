@@ -4,7 +4,7 @@ import manifest from './package.json' with { type: 'json' };
 
 // One entry per subpath export, so that the export list of package.json stays the only list.
 const modules = Object.keys(manifest.exports)
-  .filter((subpath) => subpath !== './package.json')
+  .filter((subpath) => !subpath.endsWith('.json'))
   .map((subpath) => subpath.slice(2));
 
 const programs = ['reference-agent', 'reference-controller', 'demo'];

@@ -2,20 +2,23 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { policySchemas } from '../../src/authz/index.js';
 import { agentMetrics, controllerMetricTable } from '../../src/telemetry/index.js';
 import { errorTables, renderErrorReference } from './error-reference.js';
 import { exportedNames } from './exported-names.js';
 import { renderMetricReference } from './metric-reference.js';
+import { policySchemaFiles } from './policy-schemas.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
 const modules = Object.keys(manifest.exports)
-  .filter((subpath) => subpath !== './package.json')
+  .filter((subpath) => !subpath.endsWith('.json'))
   .map((subpath) => subpath.slice(2));
 
 const outputs: Readonly<Record<string, string>> = {
   'docs/errors.md': renderErrorReference(await errorTables(root)),
   'docs/metrics.md': renderMetricReference({ agent: agentMetrics, controller: controllerMetricTable }),
+  ...policySchemaFiles(policySchemas),
   'test/package/exported-names.json': `${JSON.stringify(exportedNames(root, modules), undefined, 2)}\n`,
 };
 

@@ -44,7 +44,7 @@ export function packageManifest(): PackageManifest {
 /** The modules that the package publishes: the names of its subpath exports, as `core`. */
 export function publishedModules(): readonly string[] {
   return Object.keys(packageManifest().exports)
-    .filter((subpath) => subpath !== './package.json')
+    .filter((subpath) => !subpath.endsWith('.json'))
     .map((subpath) => subpath.slice(2));
 }
 
