@@ -1,5 +1,5 @@
-import { constants } from 'node:crypto';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import { tlsIdentityOptions } from '../spiffe/index.js';
 import type { TrustBundle, X509Svid } from '../spiffe/index.js';
 import { TunnelError } from './errors.js';
 
@@ -12,14 +12,8 @@ export const alpnProtocols: string[] = ['h2'];
  */
 export function secureContextOptions(svid: X509Svid, bundle: TrustBundle): SecureContextOptions {
   return {
-    cert: svid.chainPem,
-    key: svid.privateKeyPem,
-    // Not what decides (see `verifyPeer`): it names the acceptable authorities to clients that choose by them.
-    ca: [...bundle.x509AuthoritiesPem],
-    minVersion: 'TLSv1.3',
-    maxVersion: 'TLSv1.3',
+    ...tlsIdentityOptions(svid, bundle),
     ciphers: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256',
-    secureOptions: constants.SSL_OP_NO_TICKET,
   };
 }
 

@@ -3,14 +3,14 @@ import type { TLSSocket } from 'node:tls';
 import { formatSocketAddress, parseSocketAddress, systemClock } from '../../core/index.js';
 import type { Clock, SocketAddress } from '../../core/index.js';
 import { matchesRootPin } from '../../ca/index.js';
-import { TrustBundle, isControllerId, peerCertificates, verifyX509Svid } from '../../spiffe/index.js';
+import { TrustBundle, isControllerId, peerCertificates, tlsBaseOptions, verifyX509Svid } from '../../spiffe/index.js';
 import type { TrustDomain } from '../../spiffe/index.js';
 import { ClientSessions } from './client-sessions.js';
 import { closableTransport } from './control-plane-transport.js';
 import type { ClosableTransport } from './control-plane-transport.js';
 import { dialController } from './dial-controller.js';
 import { ControlPlaneError } from './errors.js';
-import { tlsBase } from './tls-context.js';
+
 import { untrusted } from './untrusted.js';
 
 export interface JoinTransportOptions {
@@ -53,7 +53,7 @@ export function joinTransport(options: JoinTransportOptions): ClosableTransport 
   const sessions = new ClientSessions({
     authority: `https://${where}`,
     dial: async (signal) => ({
-      session: await dialController({ address, context: tlsBase, verify, timeoutMs, clock, signal }),
+      session: await dialController({ address, context: tlsBaseOptions, verify, timeoutMs, clock, signal }),
       usable: () => true,
       verifyAgain: () => undefined,
     }),

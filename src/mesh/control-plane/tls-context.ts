@@ -1,14 +1,8 @@
-import { X509Certificate, constants } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import { tlsBaseOptions, tlsIdentityOptions } from '../../spiffe/index.js';
 import type { TrustBundle, X509Svid } from '../../spiffe/index.js';
 import { ControlPlaneError } from './errors.js';
-
-/** TLS 1.3 only, without tickets: a resumed session would skip the check of the certificate. Both ends alike. */
-export const tlsBase = Object.freeze({
-  minVersion: 'TLSv1.3',
-  maxVersion: 'TLSv1.3',
-  secureOptions: constants.SSL_OP_NO_TICKET,
-} as const satisfies SecureContextOptions);
 
 export const alpnProtocols: readonly string[] = ['h2'];
 
@@ -16,16 +10,13 @@ export const alpnProtocols: readonly string[] = ['h2'];
 export function serverContext(svid: X509Svid, bundle: TrustBundle): SecureContextOptions {
   const root = rootOf(svid, bundle);
   return {
-    ...tlsBase,
+    ...tlsIdentityOptions(svid, bundle),
     cert: root === undefined ? svid.chainPem : `${svid.chainPem.trimEnd()}\n${root.toString()}`,
-    key: svid.privateKeyPem,
-    // Not what decides who is trusted (`verifyX509Svid` does); it names the authorities to clients that choose by them.
-    ca: [...bundle.x509AuthoritiesPem],
   };
 }
 
 export function clientContext(svid: X509Svid): SecureContextOptions {
-  return { ...tlsBase, cert: svid.chainPem, key: svid.privateKeyPem };
+  return { ...tlsBaseOptions, cert: svid.chainPem, key: svid.privateKeyPem };
 }
 
 /** Throws `MESH_CONTROL_PLANE_PROTOCOL` unless `socket` is a fresh TLS session for HTTP/2. */
