@@ -1,4 +1,5 @@
-import { DenyList, SpiffeId, agentId, maxDenied } from '../spiffe/index.js';
+import { DenyList, agentId, maxDenied } from '../spiffe/index.js';
+import type { SpiffeId } from '../spiffe/index.js';
 import type { AuditEntry } from './audit-log.js';
 import type { Authority } from './authority.js';
 import type { AuthorityState } from './authority-state.js';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { CaError, readAuditLog, verifyAuditLog } from '../../ca/index.js';
 import { exitStatus } from '../exit-status.js';
-import { print } from './open-ca.js';
+import { print } from '../print.js';
 
 interface VerifyFlags {
   readonly json?: true;

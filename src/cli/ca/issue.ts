@@ -4,7 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { caKeyTypes } from '../../ca/index.js';
 import type { CaKeyType } from '../../ca/index.js';
-import { createCa, duration, print, withCa, withStore } from './open-ca.js';
+import { createCa, duration, withCa, withStore } from './open-ca.js';
+import { print } from '../print.js';
 import type { StoreFlags } from './open-ca.js';
 
 interface InitFlags extends StoreFlags {

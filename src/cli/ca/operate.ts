@@ -3,7 +3,8 @@ import { userInfo } from 'node:os';
 import { Argument, Command, Option } from 'commander';
 import { caKeyTypes, denialKinds } from '../../ca/index.js';
 import type { CaKeyType, DenialKind, SpiffeCA } from '../../ca/index.js';
-import { duration, print, withCa, withStore } from './open-ca.js';
+import { duration, withCa, withStore } from './open-ca.js';
+import { print } from '../print.js';
 import type { StoreFlags } from './open-ca.js';
 import { exitStatus } from '../exit-status.js';
 

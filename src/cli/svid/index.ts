@@ -6,7 +6,7 @@ import { systemClock } from '../../core/index.js';
 import { keyTypeName } from '../../ca/index.js';
 import { SpiffeError, TrustBundle, keyThumbprint, verifyX509Svid } from '../../spiffe/index.js';
 import { readPem } from '../../internal/der/pem.js';
-import { print } from '../ca/open-ca.js';
+import { print } from '../print.js';
 import { exitStatus } from '../exit-status.js';
 
 interface VerifyFlags {
