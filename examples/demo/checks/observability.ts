@@ -22,6 +22,8 @@ export async function checkObservability(mesh: DemoMesh, list: Checklist): Promi
     Object.keys(wanted)
       .filter((name) => text.includes(wanted[name] ?? ''))
       .join(', ');
+  // So that there is a tunnel, whatever ran before.
+  await curl(mesh.fabric.pod('web-frontend'), clusterUrl('secrets-vault', '/'));
   const inStatus = {
     identity: 'spiffe://cluster.local/agent/node-a',
     controller: 'connected',
