@@ -57,9 +57,12 @@ const ca = TestCa.create();
 const identity = { a: ca.svid(agents.a), b: ca.svid(agents.b) };
 const sink = tcp(swallow);
 const sinkPort = await listen(sink);
-const tlsOptions = { minVersion: 'TLSv1.3', requestCert: true, ca: [...ca.bundle.x509AuthoritiesPem] } as const;
+const tlsOptions: tls.SecureContextOptions = {
+  minVersion: 'TLSv1.3',
+  ca: [...ca.bundle.x509AuthoritiesPem],
+};
 const tlsSink = tls.createServer(
-  { ...tlsOptions, cert: identity.b.chainPem, key: identity.b.privateKeyPem, allowHalfOpen: true },
+  { ...tlsOptions, cert: identity.b.chainPem, key: identity.b.privateKeyPem, requestCert: true, allowHalfOpen: true },
   swallow,
 );
 const tlsPort = await listen(tlsSink);
@@ -68,9 +71,8 @@ const dialTls = async (): Promise<tls.TLSSocket> => {
     ...tlsOptions,
     cert: identity.a.chainPem,
     key: identity.a.privateKeyPem,
-    port: tlsPort,
-    host: '127.0.0.1',
-    allowHalfOpen: true,
+    // A socket of our own, because a client has no allowHalfOpen.
+    socket: dial(tlsPort),
     checkServerIdentity: () => undefined,
   });
   await once(socket, 'secureConnect');

@@ -61,7 +61,15 @@ export async function startController(config: ControllerConfig, logger: Logger):
       svid: own.svid,
       bundle: ca.bundle,
       routes: [
-        caRoutes({ ca, tokens, joinTokens, peerOf, logger, observer: metrics.observers.ca }),
+        caRoutes({
+          ca,
+          tokens,
+          joinTokens,
+          peerOf,
+          knowsNode: (node) => manifests.state.current.nodes.some(({ name }) => name === node),
+          logger,
+          observer: metrics.observers.ca,
+        }),
         snapshotRoutes({ publisher, peerOf, logger, observer: metrics.observers.snapshot }),
       ],
       logger,

@@ -29,6 +29,11 @@ export interface CaRoutesOptions {
   readonly joinTokens?: JoinTokens | undefined;
   /** The verified client of a call, `undefined` when it presented no certificate. Must not guess. */
   readonly peerOf: (context: HandlerContext) => CaPeer | undefined;
+  /**
+   * Whether a node is part of the mesh (still): one that is not gets no renewal, so that removing a node ends its
+   * certificate's life. Default: every node is.
+   */
+  readonly knowsNode?: ((node: string) => boolean) | undefined;
   /** Lifetime of the SVIDs issued to agents. Default: the CA's. */
   readonly svidTtlMs?: number | undefined;
   /** Per node and operation. Default: 20 at once and 1 per second for certificates, 500 and 100 for workload tokens. */
@@ -114,8 +119,12 @@ class CaRequests {
   }
 
   async renew(agent: Agent, csr: Uint8Array): Promise<SvidAnswer> {
-    const { ca, svidTtlMs } = this.#options;
+    const { ca, svidTtlMs, knowsNode } = this.#options;
     this.#requireRate(this.#svidLimit, agent.node);
+    if (knowsNode?.(agent.node) === false) {
+      const message = `node ${agent.node} is not part of the mesh, so its certificate is not renewed`;
+      throw new CaError('CA_NODE_UNKNOWN', message, { fields: { node: agent.node } });
+    }
     const issued = await ca.issueX509Svid({
       spiffeId: agent.spiffeId,
       csr,

@@ -90,6 +90,10 @@ export const caErrorCodes = defineErrorCodes({
     when: 'A call that needs a verified client certificate came without one.',
     fix: 'Call with the agent’s own SVID.',
   },
+  CA_NODE_UNKNOWN: {
+    when: 'The agent of a node that is not (or no longer) part of the mesh asked for a renewal.',
+    fix: "Add the node's manifest again, or let the certificate end.",
+  },
   CA_NOT_AN_AGENT: {
     when: 'The caller’s verified identity is not an agent of the CA’s trust domain.',
     fix: 'Call with an SVID of the form spiffe://<trust domain>/agent/<node>.',

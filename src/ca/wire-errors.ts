@@ -17,6 +17,7 @@ const statusOf: Readonly<Partial<Record<CaErrorCode, Code>>> = {
   CA_JOIN_TOKEN_USED: Code.Unauthenticated,
   CA_JOIN_TOKEN_EXPIRED: Code.Unauthenticated,
   CA_SVID_EXPIRED: Code.Unauthenticated,
+  CA_NODE_UNKNOWN: Code.PermissionDenied,
   CA_NOT_AN_AGENT: Code.PermissionDenied,
   CA_DENIED: Code.PermissionDenied,
   CA_SPIFFE_ID_REFUSED: Code.PermissionDenied,

@@ -148,6 +148,16 @@ describe('calls that need an agent', () => {
     });
   });
 
+  it('renew no certificate of a node that is not part of the mesh', async () => {
+    const known = new Set(['node-a']);
+    const { as, lines } = await setup({ knowsNode: (node) => known.has(node) });
+    await as(nodeA).renew({ csr: await newCsr() });
+    known.clear();
+    const csr = await newCsr();
+    expect(await codeOf(() => as(nodeA).renew({ csr }))).toBe('CA_NODE_UNKNOWN');
+    expect(lines.at(-1)).toMatchObject({ level: 'warn', fields: { operation: 'renew', code: 'CA_NODE_UNKNOWN' } });
+  });
+
   it('limit each node by itself', async () => {
     const limits = { svid: { burst: 2, perSecond: 1 }, workloadToken: { burst: 1, perSecond: 1 } };
     const { ca, clock, as: make } = await setup();
