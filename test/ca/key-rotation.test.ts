@@ -39,7 +39,7 @@ describe('rotation of the root', () => {
     expect(ca.rootPin).toBe(first);
     expect(await codeOf(() => ca.rootRotation.activate())).toBe('CA_ROTATION_NOT_READY');
 
-    await clock.advance(1.2 * hourMs);
+    clock.advance(1.2 * hourMs);
     expect(await ca.rootRotation.activate()).toMatchObject({ phase: 'activated', outgoing: first });
     expect(ca.rootPin).not.toBe(first);
     // Whoever has the bundle of before, or of now, accepts what the new root signs.
