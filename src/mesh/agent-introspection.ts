@@ -6,7 +6,7 @@ import { toSvidSource } from '../spiffe/index.js';
 import type { InterceptionDescription } from '../tproxy/index.js';
 import type { TunnelSessionInfo } from '../tunnel/index.js';
 import type { ConnectionFacts } from './events.js';
-import type { MeshViews } from './inbound/inbound-path.js';
+import type { MeshViews } from './mesh-views.js';
 import { resourceKey } from './mesh-index.js';
 import type { SourcePins } from './outbound/source-pins.js';
 

@@ -5,7 +5,7 @@
 import { LatestValueCell, describeError, silentLogger, systemClock } from '../core/index.js';
 import type { Clock, Closable, Logger, Timer } from '../core/index.js';
 import type { InterceptionPlan } from '../tproxy/index.js';
-import type { MeshViews } from './inbound/inbound-path.js';
+import type { MeshViews } from './mesh-views.js';
 import { interceptionPlan } from './interception-plan.js';
 import { resourceKey } from './mesh-index.js';
 import type { HostInterface, SourcePins } from './outbound/source-pins.js';

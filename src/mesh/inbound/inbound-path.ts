@@ -6,55 +6,33 @@
  *
  * `close` lets running connections finish, `destroy` ends them.
  */
-import type { Duplex } from 'node:stream';
 import {
   describeError,
   formatSocketAddress,
-  ipFamily,
-  notify,
   noObserver,
   parseSocketAddress,
   silentLogger,
   systemClock,
 } from '../../core/index.js';
 import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../core/index.js';
-import { resetSocket } from '../../internal/reset-socket.js';
-import { splice } from '../../internal/splice.js';
 import type { TrustBundle } from '../../spiffe/index.js';
-import { detectProtocol } from '../../traffic/index.js';
-import type { DetectedProtocol } from '../../traffic/index.js';
 import type { TunnelRequest, TunnelAnnouncement } from '../../tunnel/index.js';
 import type { AuthenticatedSource } from '../authenticated-source.js';
-import { verifiedSourceAddress } from './source-address.js';
+import { ConnectionLog } from '../connection-log.js';
+import { ConnectionQuota } from '../connection-quota.js';
 import type { EvidenceStore } from '../evidence.js';
 import type { ConnectionFacts, MeshEvent } from '../events.js';
-import type { MeshView } from '../mesh-view.js';
+import type { MeshViews } from '../mesh-views.js';
 import { refusalReasons } from '../refusal.js';
 import type { RefusalReason } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
 import { admit } from './admission.js';
 import type { Admission } from './admission.js';
-import { ConnectionLog, factsForLog } from '../connection-log.js';
-import type { ConnectionEnd } from '../connection-log.js';
-import { ConnectionQuota } from '../connection-quota.js';
-import { serveHttp } from './serve-http.js';
-import { ConnectionRevoked, LiveConnection } from './live-connection.js';
+import type { Arrival, DeliveryDial, Served } from './arrival.js';
+import { Delivery } from './delivery.js';
+import { LiveConnection } from './live-connection.js';
 import type { PeerAuthenticator } from './peer-authenticator.js';
-
-/** Opens the plain connection to a workload. */
-export type DeliveryDial = (request: {
-  readonly destination: SocketAddress;
-  /** Keep this source address, where the platform can. Only ever a verified one. */
-  readonly sourceIp?: string | undefined;
-  readonly signal: AbortSignal;
-}) => Promise<Duplex>;
-
-/** The agent's view, and word of newer ones. `SnapshotStore` of `meshwright/snapshot` satisfies it through `viewsOf`. */
-export interface MeshViews {
-  /** Undefined until the first snapshot: everything is refused. */
-  readonly current: MeshView | undefined;
-  subscribe(listener: (view: MeshView) => void): Disposable;
-}
+import { verifiedSourceAddress } from './source-address.js';
 
 export interface InboundPathOptions {
   readonly views: MeshViews;
@@ -74,29 +52,13 @@ export interface InboundPathOptions {
   readonly observer?: Observer<MeshEvent> | undefined;
 }
 
-/** Something that asks for a destination and can be answered. */
-export interface Arrival {
-  readonly source: AuthenticatedSource;
-  readonly destination: SocketAddress;
-  readonly traceId: string;
-  /** Aborts when the asking side goes away. */
-  readonly signal: AbortSignal;
-  /** Called once, after the workload was reached. */
-  accept(): Duplex;
-}
-
-/** How an arrival ended. A refused one was never accepted, so the caller still has to answer. */
-export type Served =
-  | { readonly served: true }
-  | { readonly served: false; readonly reason: RefusalReason; readonly admission?: Admission | undefined };
-
 export class InboundPath implements Closable {
   readonly #options: InboundPathOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #observer: Observer<MeshEvent>;
   readonly #ownPorts: ReadonlySet<number>;
-  readonly #detectTimeoutMs: number;
+  readonly #delivery: Delivery;
   readonly #quota: ConnectionQuota;
   readonly #connections = new Map<LiveConnection, Promise<void>>();
   readonly #subscription: Disposable;
@@ -111,7 +73,6 @@ export class InboundPath implements Closable {
     this.#logger = options.logger ?? silentLogger;
     this.#observer = options.observer ?? noObserver;
     this.#ownPorts = new Set(options.ownPorts ?? [15001, 15002, 15006]);
-    this.#detectTimeoutMs = options.detectTimeoutMs ?? 3_000;
     const { maxConnections = 4_096 } = options;
     this.#quota = new ConnectionQuota({
       maxConnections,
@@ -122,6 +83,15 @@ export class InboundPath implements Closable {
       logger: this.#logger,
       observer: this.#observer,
       clock: this.#clock,
+    });
+    this.#delivery = new Delivery({
+      views: options.views,
+      dial: options.dial,
+      detectTimeoutMs: options.detectTimeoutMs ?? 3_000,
+      clock: this.#clock,
+      logger: this.#logger,
+      observer: this.#observer,
+      log: this.#log,
     });
     this.#subscription = options.views.subscribe((view) => {
       for (const connection of this.#connections.keys()) connection.reconsider(view);
@@ -239,7 +209,7 @@ export class InboundPath implements Closable {
             connection.revoke('evidence-expired', 'no fresh token or certificate came in time'),
           );
     try {
-      return await this.#deliver(arrival, connection);
+      return await this.#delivery.run(arrival, connection);
     } catch (error) {
       this.#log.refused(facts, 'internal-error', { error });
       return { served: false, reason: 'internal-error', admission };
@@ -271,128 +241,6 @@ export class InboundPath implements Closable {
     await this.close();
   }
 
-  async #deliver(arrival: Arrival, connection: LiveConnection): Promise<Served> {
-    const signal = AbortSignal.any([arrival.signal, connection.signal]);
-    const dial = (): Promise<Duplex> =>
-      this.#options.dial({ destination: arrival.destination, sourceIp: keptSource(arrival), signal });
-    const refused = (fallback: RefusalReason, error?: unknown): Served => {
-      const reason = revokedReason(connection.signal) ?? (arrival.signal.aborted ? 'source-gone' : fallback);
-      this.#log.refused(connection.facts, reason, { error });
-      return { served: false, reason };
-    };
-    let upstream: Duplex;
-    try {
-      upstream = await dial();
-    } catch (error) {
-      return refused('deliver-failed', error);
-    }
-    // Errors surface through splice and the HTTP proxy; between them a stray one must not end the process.
-    upstream.on('error', () => undefined);
-    try {
-      if (signal.aborted) return refused('source-gone');
-      let downstream: Duplex;
-      try {
-        downstream = arrival.accept();
-      } catch (error) {
-        // The asking side left, or the tunnel had already given up waiting, while the workload was dialled.
-        return refused('source-gone', error);
-      }
-      downstream.on('error', () => undefined);
-      await this.#pass(connection, downstream, upstream, dial);
-      return { served: true };
-    } finally {
-      upstream.destroy();
-    }
-  }
-
-  /** Passes bytes, and reports the end. Whatever fails in here ends this connection alone. */
-  async #pass(
-    connection: LiveConnection,
-    downstream: Duplex,
-    upstream: Duplex,
-    dial: () => Promise<Duplex>,
-  ): Promise<void> {
-    const ended = this.#log.opened(connection.facts);
-    try {
-      const end = await this.#passJudged(connection, downstream, upstream, dial);
-      const reason = revokedReason(connection.signal) ?? end.reason;
-      ended({ ...end, reason, outcome: reason === undefined ? end.outcome : 'refused' });
-    } catch (error) {
-      this.#logger.error('mesh connection failed', { error: describeError(error), ...factsForLog(connection.facts) });
-      resetSocket(downstream);
-      resetSocket(upstream);
-      ended({ outcome: 'error', reason: 'internal-error' });
-    }
-  }
-
-  /**
-   * Passes bytes, judged as the admission demands. From here on both streams tell by themselves when they are over, so
-   * only a revocation cuts: the asking side being done must not cut short what is still on its way to the workload.
-   */
-  async #passJudged(
-    connection: LiveConnection,
-    downstream: Duplex,
-    upstream: Duplex,
-    dial: () => Promise<Duplex>,
-  ): Promise<ConnectionEnd> {
-    const { signal } = connection;
-    if (connection.admission.verdict === 'needs-http') {
-      const { protocol } = await detectProtocol(downstream, {
-        timeoutMs: this.#detectTimeoutMs,
-        clock: this.#clock,
-        signal,
-      }).catch(() => ({ protocol: 'closed' as const }));
-      if (protocol === 'closed') {
-        resetSocket(downstream);
-        return { outcome: 'eof' };
-      }
-      if (protocol === 'http1') {
-        connection.open('http');
-        return serveHttp({
-          connection,
-          views: this.#options.views,
-          downstream,
-          upstream,
-          dial,
-          clock: this.#clock,
-          logger: this.#logger,
-          observer: this.#observer,
-          signal,
-        });
-      }
-      if (!this.#passOpaque(connection, protocol)) {
-        resetSocket(downstream);
-        return { outcome: 'refused', reason: 'http-required' };
-      }
-    }
-    if (connection.admission.verdict === 'allow') {
-      const { decision } = connection.admission;
-      notify(this.#observer, { type: 'request', connection: connection.facts, protocol: 'tcp', decision });
-    }
-    connection.open('opaque');
-    const result = await splice(downstream, upstream, { signal });
-    return { outcome: result.outcome, receivedBytes: result.aToBBytes, sentBytes: result.bToABytes };
-  }
-
-  /** HTTP rules concern this connection, but it does not speak HTTP/1 in the clear: judge it as opaque bytes. */
-  #passOpaque(connection: LiveConnection, protocol: DetectedProtocol): boolean {
-    const view = this.#options.views.current;
-    if (view === undefined) return false;
-    const decision = connection.judgeOpaque(view);
-    notify(this.#observer, { type: 'request', connection: connection.facts, protocol: 'tcp', decision });
-    if (decision.allowed) return true;
-    const hint =
-      protocol === 'tls'
-        ? 'the application speaks TLS on a port with HTTP rules; the rules cannot be evaluated, so remove them or let the mesh do the encryption'
-        : protocol === 'http2'
-          ? 'the application speaks HTTP/2 on a port with HTTP rules; only HTTP/1 is judged by request'
-          : protocol === 'silent'
-            ? 'the client sent nothing (a server-first protocol?) on a port with HTTP rules'
-            : 'the application does not speak HTTP on a port with HTTP rules';
-    this.#log.refused(connection.facts, 'http-required', { detail: hint, decision, protocol });
-    return false;
-  }
-
   #facts(arrival: Arrival, admission: Admission | undefined): ConnectionFacts {
     const { source } = arrival;
     const destination = formatSocketAddress(arrival.destination);
@@ -413,7 +261,6 @@ export class InboundPath implements Closable {
   }
 }
 
-/** The address to keep towards the workload: only one of the destination's own family can be. */
 /** Ends a connection whose source the deny list of `bundle` names. */
 function revokeDenied(connection: LiveConnection, bundle: TrustBundle): void {
   const { principal, node } = connection.source;
@@ -421,18 +268,9 @@ function revokeDenied(connection: LiveConnection, bundle: TrustBundle): void {
   if (reason !== undefined) connection.revoke('identity-denied', reason);
 }
 
-function keptSource({ source, destination }: Arrival): string | undefined {
-  if (source.address === undefined) return undefined;
-  return ipFamily(source.address) === ipFamily(destination.ip) ? source.address : undefined;
-}
-
 /** Whom the quota counts: what was verified, or for plaintext the address of the TCP peer. */
 function sourceOf({ principal, node, address }: AuthenticatedSource): string {
   return principal === undefined ? `address ${address ?? ''}` : `${principal.toString()} ${node ?? ''}`;
-}
-
-function revokedReason(signal: AbortSignal): RefusalReason | undefined {
-  return signal.aborted && signal.reason instanceof ConnectionRevoked ? signal.reason.reason : undefined;
 }
 
 function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {

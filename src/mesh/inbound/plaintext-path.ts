@@ -12,7 +12,8 @@ import { resourceKey } from '../mesh-index.js';
 import { answerRefusal } from '../answer-refusal.js';
 import { refusalReasons } from '../refusal.js';
 import { traceContext } from '../trace-context.js';
-import type { InboundPath, MeshViews } from './inbound-path.js';
+import type { MeshViews } from '../mesh-views.js';
+import type { InboundPath } from './inbound-path.js';
 
 /** A connection taken from the kernel, with where it was going. `TproxyListener` of `meshwright/tproxy` delivers these. */
 export interface CapturedConnection {

@@ -7,7 +7,7 @@ import type { Http1ProxyResult, HttpVerdict } from '../../traffic/index.js';
 import type { Decision } from '../../authz/index.js';
 import type { MeshEvent } from '../events.js';
 import type { LiveConnection } from './live-connection.js';
-import type { MeshViews } from './inbound-path.js';
+import type { MeshViews } from '../mesh-views.js';
 
 export interface ServeHttpOptions {
   readonly connection: LiveConnection;

@@ -1,5 +1,11 @@
-import type { MeshView } from '../mesh-view.js';
-import type { MeshViews } from './inbound-path.js';
+import type { MeshView } from './mesh-view.js';
+
+/** The agent's view, and word of newer ones. `SnapshotStore` of `meshwright/snapshot` satisfies it through `viewsOf`. */
+export interface MeshViews {
+  /** Undefined until the first snapshot: everything is refused. */
+  readonly current: MeshView | undefined;
+  subscribe(listener: (view: MeshView) => void): Disposable;
+}
 
 /** What is read of a `SnapshotStore<MeshState, MeshView>`, so that the data path needs no store of its own. */
 export interface ViewStore {
