@@ -76,7 +76,16 @@ export function redact(value: unknown): unknown {
   return copy(value, 0, new Set());
 }
 
+/** A value that throws while it is read (a hostile getter, a `toString` that is none) costs itself, not the line. */
 function copy(value: unknown, depth: number, above: ReadonlySet<object>): unknown {
+  try {
+    return copyReadable(value, depth, above);
+  } catch {
+    return '[unreadable]';
+  }
+}
+
+function copyReadable(value: unknown, depth: number, above: ReadonlySet<object>): unknown {
   if (typeof value === 'string') return redactText(value);
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'function' || typeof value === 'symbol') return undefined;

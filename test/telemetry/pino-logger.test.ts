@@ -123,6 +123,13 @@ describe('pinoLogger', () => {
     logger.info('x', { cyclic, huge: 'x'.repeat(1_000_000), map: new Map([['token', 'hunter2']]), set: new Set([1]) });
     expect(last()).toMatchObject({ cyclic: { a: '1', self: '[circular]' }, map: { token: '[redacted]' }, set: [1] });
     expect(lines[0]?.length).toBeLessThan(10_000);
+    const hostile = {
+      get field(): string {
+        throw new Error('no');
+      },
+    };
+    logger.info('x', { hostile, keyless: new Map([[{ toString: 0 }, 1]]), fine: 1 });
+    expect(last()).toMatchObject({ hostile: '[unreadable]', keyless: '[unreadable]', fine: 1 });
     fc.assert(
       fc.property(
         fc.string(),
