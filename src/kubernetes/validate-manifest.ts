@@ -25,7 +25,8 @@ ajv.addFormat('ip', (value: string) => tryParseIp(value) !== undefined);
 ajv.addFormat('cluster-ip', (value: string) => value === 'None' || value === '' || tryParseIp(value) !== undefined);
 ajv.addFormat('dns-name', {
   type: 'string',
-  validate: (value: string) => /^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/.test(value),
+  // No wider than the names of mesh resources: one odd name must cost its own object, not the whole state.
+  validate: (value: string) => /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(value),
 });
 ajv.addFormat('port-or-name', (value: string) => /^[a-z0-9-]{1,63}$/.test(value) && /[a-z]/.test(value));
 
