@@ -18,6 +18,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['meshwright-source'] } },
   test: {
     pool: 'forks',
+    setupFiles: ['test/support/property-seed.ts'],
     projects: [
       {
         extends: true,
