@@ -11,7 +11,7 @@
  * micromatch is the oracle of a property test.
  */
 import { SpiffeError } from './errors.js';
-import { shown } from './shown.js';
+import { shown } from '../internal/shown.js';
 import type { SpiffeId } from './spiffe-id.js';
 
 /** One segment of a compiled glob: `'**'` or the pattern text of one segment. */

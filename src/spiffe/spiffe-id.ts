@@ -1,5 +1,5 @@
 import { SpiffeError } from './errors.js';
-import { shown } from './shown.js';
+import { shown } from '../internal/shown.js';
 import { TrustDomain } from './trust-domain.js';
 
 const scheme = 'spiffe://';

@@ -1,5 +1,5 @@
 import { SpiffeError } from './errors.js';
-import { shown } from './shown.js';
+import { shown } from '../internal/shown.js';
 
 /**
  * The name of a trust domain (SPIFFE-ID standard, section 2.1): 1 to 255 of `a-z 0-9 . - _`. Opaque: made by `parse`

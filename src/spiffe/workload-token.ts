@@ -6,10 +6,10 @@
 import { timingSafeEqual } from 'node:crypto';
 import { compactVerify } from 'jose';
 import { z } from 'zod';
-import { compactJwsDefect, readJsonPayload, readJwsHeader } from './compact-jws.js';
+import { compactJwsDefect, readJsonPayload, readJwsHeader } from '../internal/compact-jws.js';
 import { SpiffeError } from './errors.js';
 import { readWorkloadId } from './mesh-ids.js';
-import { shown } from './shown.js';
+import { shown } from '../internal/shown.js';
 import { SpiffeId } from './spiffe-id.js';
 import { workloadTokenKeyOf } from './trust-bundle.js';
 import type { TrustBundle } from './trust-bundle.js';
