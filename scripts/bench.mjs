@@ -23,7 +23,7 @@ if (name === undefined || !names.includes(name)) {
   process.exitCode = name === undefined ? 0 : 2;
 } else {
   try {
-    await setup();
+    await setup({ withPeers: true });
     const command = [tools.tsx, join(root, 'bench', `${name}.ts`), ...options];
     const { status } = await run(process.execPath, command, { inherit: true });
     process.exitCode = status;

@@ -73,15 +73,16 @@ async function buildPackage() {
 }
 
 /**
- * Runs every step (with `only: 'npm'` just the installation of npm packages); a step that fails does not stop the next. Returns what could not be done, as sentences to show.
- * Throws only when nothing can work: Node is too old, or npm packages cannot be installed.
+ * Runs every step (with `only: 'npm'` just the installation of npm packages; with `withPeers` also that of the programs
+ * which tests and benchmarks run against); a step that fails does not stop the next. Returns what could not be done, as
+ * sentences to show. Throws only when nothing can work: Node is too old, or npm packages cannot be installed.
  */
-export async function setup({ only } = {}) {
+export async function setup({ only, withPeers = false } = {}) {
   checkNode();
   return withLock(async () => {
     const problems = [];
     installNpmPackages();
-    const steps = only === 'npm' ? [] : [installPackages, buildAddon, buildPackage];
+    const steps = only === 'npm' ? [] : [() => installPackages({ withPeers }), buildAddon, buildPackage];
     for (const step of steps) {
       const problem = await step();
       if (problem !== undefined) problems.push(problem);
@@ -93,7 +94,7 @@ export async function setup({ only } = {}) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   try {
-    const problems = await setup();
+    const problems = await setup({ withPeers: true });
     if (problems.length === 0) say('setup: everything is in place');
     process.exitCode = problems.length === 0 ? 0 : 1;
   } catch (error) {

@@ -96,7 +96,7 @@ async function runTests() {
 }
 
 try {
-  const problems = await setup();
+  const problems = await setup({ withPeers: true });
   if (requireAll) for (const problem of problems) fail(`setup: ${problem.split('\n')[0]}`);
   if (paths.length === 0) await runChecks();
   await runTests();

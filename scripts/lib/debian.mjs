@@ -1,5 +1,5 @@
 // The Debian packages that tests, demo and addon need, found by what they provide, so that nothing is asked for twice.
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { hasCommand, isRoot, runQuietly, say } from './process.mjs';
 
 const crossCompiler =
@@ -14,7 +14,7 @@ const crossCompiler =
       ];
 
 /** Each with a command or a file that shows it is there. */
-export const debianPackages = [
+const neededByAll = [
   { name: 'iproute2', command: 'ip' },
   { name: 'nftables', command: 'nft' },
   { name: 'iptables', command: 'iptables' },
@@ -24,47 +24,81 @@ export const debianPackages = [
   { name: 'openssl', command: 'openssl' },
   { name: 'procps', command: 'sysctl' },
   { name: 'util-linux', command: 'unshare' },
-  { name: 'bird2', command: 'bird' },
-  { name: 'frr', file: '/usr/lib/frr/bgpd' },
-  { name: 'gobgpd', command: 'gobgpd' },
-  { name: 'keepalived', command: 'keepalived' },
-  { name: 'etcd-server', command: 'etcd' },
-  { name: 'tshark', command: 'tshark' },
   { name: 'gcc', command: 'gcc' },
   { name: 'libc6-dev', file: '/usr/include/stdio.h' },
   ...crossCompiler,
+];
+
+/** What tests and benchmarks hold ours against; `service` is the unit that the package would start by itself. */
+const peers = [
+  { name: 'bird2', command: 'bird', service: 'bird' },
+  { name: 'frr', file: '/usr/lib/frr/bgpd', service: 'frr' },
+  { name: 'gobgpd', command: 'gobgpd', service: 'gobgpd' },
+  { name: 'keepalived', command: 'keepalived', service: 'keepalived' },
+  { name: 'etcd-server', command: 'etcd', service: 'etcd' },
+  { name: 'tshark', command: 'tshark' },
 ];
 
 function isThere({ command, file }) {
   return command === undefined ? existsSync(file) : hasCommand(command);
 }
 
-/** The missing packages' names. */
-export function missingPackages() {
-  return debianPackages.filter((entry) => !isThere(entry)).map((entry) => entry.name);
+/** Those of `packages` that are not there. */
+function missingOf(packages) {
+  return packages.filter((entry) => !isThere(entry));
 }
 
-/** Installs what is missing. Returns a problem to show, or undefined. */
-export function installPackages() {
+const policyFile = '/usr/sbin/policy-rc.d';
+
+/** Runs `install` so that no package starts a service meanwhile; restores the machine's own policy file. */
+function withoutStartingServices(install) {
+  if (existsSync(policyFile)) return install();
+  writeFileSync(policyFile, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    rmSync(policyFile, { force: true });
+  }
+}
+
+/** Nor at the next boot: the tests run these programs themselves, in namespaces of their own. */
+function disableServices(packages) {
+  for (const { service } of packages) {
+    if (service === undefined || !existsSync('/run/systemd/system')) continue;
+    try {
+      runQuietly('systemctl', ['disable', '--quiet', service]);
+    } catch {
+      say(`setup: ${service} could not be disabled; it starts at the next boot`);
+    }
+  }
+}
+
+/** Installs what is missing, with `withPeers` also the programs that tests and benchmarks run against. Returns a problem to show, or undefined. */
+export function installPackages({ withPeers = false } = {}) {
   if (process.platform !== 'linux') {
     return `this is ${process.platform}: interception and network namespaces need Linux, the rest runs`;
   }
-  const missing = missingPackages();
+  const wanted = withPeers ? [...neededByAll, ...peers] : neededByAll;
+  const missing = missingOf(wanted);
   if (missing.length === 0) return undefined;
-  const byHand = `apt-get update && apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  const names = missing.map(({ name }) => name);
+  const byHand = `apt-get update && apt-get install -y --no-install-recommends ${names.join(' ')}`;
   if (!hasCommand('apt-get'))
-    return `missing: ${missing.join(' ')} (Debian's names); install them with this system's package manager`;
-  if (!isRoot) return `missing: ${missing.join(' ')}; as root run: ${byHand}`;
+    return `missing: ${names.join(' ')} (Debian's names); install them with this system's package manager`;
+  if (!isRoot) return `missing: ${names.join(' ')}; as root run: ${byHand}`;
 
-  say(`setup: installing Debian packages: ${missing.join(' ')}`);
+  say(`setup: installing Debian packages: ${names.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const wait = ['-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3'];
   try {
     runQuietly('apt-get', ['update', '-q', ...wait], { env });
-    runQuietly('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...wait, ...missing], { env });
+    withoutStartingServices(() =>
+      runQuietly('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...wait, ...names], { env }),
+    );
+    disableServices(missing);
   } catch (error) {
     return `${error.message}\nby hand: ${byHand}`;
   }
-  const left = missingPackages();
+  const left = missingOf(wanted).map(({ name }) => name);
   return left.length === 0 ? undefined : `apt-get succeeded, yet these are not found: ${left.join(' ')}`;
 }
