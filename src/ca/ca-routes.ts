@@ -101,7 +101,7 @@ class CaRequests {
     }
     const { node } = joinTokens.check(joinToken);
     this.#requireRate(this.#svidLimit, node);
-    const publicKey = publicKeyOfCsr(csr);
+    const { spki: publicKey } = publicKeyOfCsr(csr);
     const { agent } = await joinTokens.redeem(joinToken);
     const issued = await ca.issueX509Svid({
       spiffeId: agent,

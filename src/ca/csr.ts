@@ -4,7 +4,8 @@ import { DerError, DerReader, oidFromDer, wholeBits } from '../internal/der/read
 import { derBitString, derExplicit, derOid, derSequence, derUnsignedInteger } from '../internal/der/writer.js';
 import { readPem } from '../internal/der/pem.js';
 import { CaError } from './errors.js';
-import { acceptedPublicKey } from './public-key.js';
+import { acceptedPublicKey, keyObjectOf } from './public-key.js';
+import type { SubjectKey } from './public-key.js';
 import { localSigner, signatureAlgorithms } from './signer.js';
 
 /** No request for an accepted key comes near this, however many attributes it has. */
@@ -16,10 +17,11 @@ const maxCsrBytes = 8192;
  *
  * Throws `CA_CSR_MALFORMED`, `CA_CSR_SIGNATURE`, `CA_KEY_REFUSED`.
  */
-export function publicKeyOfCsr(csr: string | Uint8Array): KeyObject {
+export function publicKeyOfCsr(csr: string | Uint8Array): SubjectKey {
   const der = csrBytes(csr);
   const parts = readCsr(der);
-  const key = acceptedPublicKey(parts.subjectPublicKeyInfo);
+  const accepted = acceptedPublicKey(parts.subjectPublicKeyInfo);
+  const key = keyObjectOf(accepted);
   const algorithm = Object.values(signatureAlgorithms).find((each) => each.oid === parts.signatureAlgorithm);
   if (algorithm === undefined || algorithm.keyType !== key.asymmetricKeyType || parts.hasParameters) {
     throw new CaError(
@@ -34,7 +36,7 @@ export function publicKeyOfCsr(csr: string | Uint8Array): KeyObject {
     // A signature that does not even parse proves nothing.
   }
   if (!proven) throw new CaError('CA_CSR_SIGNATURE', 'the request is not signed by the key in it');
-  return key;
+  return accepted;
 }
 
 /** A request (DER) for `privateKey`, with an empty subject and nothing else: the CA decides what a certificate says. */

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { noObserver, notify, systemClock } from '../core/index.js';
 import type { Clock, LatestValue, Observer } from '../core/index.js';
 import { SpiffeId, TrustDomain } from '../spiffe/index.js';
@@ -20,8 +19,8 @@ import { JwtSvidIssuer } from './jwt-svid-issuer.js';
 import type { JwtSvidIssuerOptions } from './jwt-svid-issuer.js';
 import { leafValidity, requireTtl } from './leaf-validity.js';
 import { memoryStore } from './memory-store.js';
-import { acceptedPublicKey, spkiOf } from './public-key.js';
-import type { PublicKeyInput } from './public-key.js';
+import { acceptedPublicKey } from './public-key.js';
+import type { PublicKeyInput, SubjectKey } from './public-key.js';
 import { rootPinOf } from './root-pin.js';
 import type { CaKeyType, Signer } from './signer.js';
 import type { CaStore } from './store.js';
@@ -208,7 +207,7 @@ export class SpiffeCA implements AsyncDisposable {
   async issueX509Svid(request: X509SvidRequest): Promise<IssuedX509Svid> {
     this.#requireOpen();
     const spiffeId = this.#ownId(request.spiffeId);
-    const publicKey = requestedKey(request);
+    const { spki } = requestedKey(request);
     this.denyList.require(spiffeId);
     const ttlMs = requireTtl(request.ttlMs ?? this.svidTtlMs);
     const endsMs = leafValidity(this.#authority.root.certificate, this.#clock.now(), ttlMs).notAfter.getTime();
@@ -218,7 +217,7 @@ export class SpiffeCA implements AsyncDisposable {
     const der = await issueLeaf(root, {
       ...validity,
       serialNumber,
-      subjectPublicKeyInfo: spkiOf(publicKey),
+      subjectPublicKeyInfo: spki,
       spiffeId: spiffeId.toString(),
     });
     const certificatePem = writePem(der, 'CERTIFICATE');
@@ -331,7 +330,7 @@ export class SpiffeCA implements AsyncDisposable {
   }
 }
 
-function requestedKey(request: X509SvidRequest): KeyObject {
+function requestedKey(request: X509SvidRequest): SubjectKey {
   if (request.csr !== undefined && request.publicKey === undefined) return publicKeyOfCsr(request.csr);
   if (request.publicKey !== undefined && request.csr === undefined) return acceptedPublicKey(request.publicKey);
   throw new CaError('CA_REQUEST_INVALID', 'expected exactly one of publicKey and csr');
