@@ -15,12 +15,6 @@ import {
 import { signatureAlgorithms } from './signer.js';
 import type { Signer } from './signer.js';
 
-/**
- * The two shapes of certificate this CA makes (RFC 5280, SPIFFE X509-SVID sections 2 to 4). Written as DER here rather than by a
- * certificate library: a library's generator spends seventy times longer on it than the signature takes.
- * What they contain is fixed; nothing of a request but the public key gets in.
- */
-
 export interface Validity {
   readonly notBefore: Date;
   readonly notAfter: Date;
@@ -33,14 +27,6 @@ export interface Issuer {
   readonly keyIdentifier: Uint8Array;
 }
 
-export interface LeafContents extends Validity {
-  readonly serialNumber: Uint8Array;
-  /** DER SubjectPublicKeyInfo. */
-  readonly subjectPublicKeyInfo: Uint8Array;
-  /** The one URI SAN. */
-  readonly spiffeId: string;
-}
-
 export interface RootContents extends Validity {
   readonly serialNumber: Uint8Array;
   readonly commonName: string;
@@ -48,7 +34,8 @@ export interface RootContents extends Validity {
   readonly trustDomainUri: string;
 }
 
-const oids = Object.freeze({
+/** Object identifiers of names and extensions, as DER. */
+export const oids = Object.freeze({
   commonName: derOid('2.5.4.3'),
   subjectKeyIdentifier: derOid('2.5.29.14'),
   keyUsage: derOid('2.5.29.15'),
@@ -60,18 +47,11 @@ const oids = Object.freeze({
   clientAuth: derOid('1.3.6.1.5.5.7.3.2'),
 });
 
-const version3 = derExplicit(0, derUnsignedInteger(Uint8Array.of(2)));
-const emptyName = derSequence();
+export const version3 = derExplicit(0, derUnsignedInteger(Uint8Array.of(2)));
 
-const extension = (oid: Uint8Array, critical: boolean, value: Uint8Array): Uint8Array =>
+/** One extension around the DER of its value. */
+export const extension = (oid: Uint8Array, critical: boolean, value: Uint8Array): Uint8Array =>
   critical ? derSequence(oid, derBoolean(true), derOctetString(value)) : derSequence(oid, derOctetString(value));
-
-/** What every leaf has alike: CA false, digital signature only, both ends of TLS. */
-const leafExtensions = Object.freeze([
-  extension(oids.basicConstraints, true, derSequence()),
-  extension(oids.keyUsage, true, derBitString(Uint8Array.of(0x80), 7)),
-  extension(oids.extendedKeyUsage, false, derSequence(oids.serverAuth, oids.clientAuth)),
-]);
 
 const rootExtensions = Object.freeze([
   // Path length 0: this root signs leaves, never another CA.
@@ -80,24 +60,8 @@ const rootExtensions = Object.freeze([
   extension(oids.keyUsage, true, derBitString(Uint8Array.of(0x06), 1)),
 ]);
 
-const uriSan = (uri: string, critical: boolean): Uint8Array =>
-  extension(oids.subjectAltName, critical, derSequence(derImplicit(6, Buffer.from(uri, 'ascii'))));
-
-/** A leaf under `issuer`. The subject is empty, so the SAN is critical (RFC 5280 section 4.2.1.6). */
-export function issueLeaf(issuer: Issuer, contents: LeafContents): Promise<Uint8Array> {
-  return signedCertificate(issuer.signer, {
-    contents,
-    issuerName: issuer.subject,
-    subjectName: emptyName,
-    subjectPublicKeyInfo: contents.subjectPublicKeyInfo,
-    extensions: [
-      ...leafExtensions,
-      uriSan(contents.spiffeId, true),
-      extension(oids.subjectKeyIdentifier, false, derOctetString(keyIdentifierOf(contents.subjectPublicKeyInfo))),
-      extension(oids.authorityKeyIdentifier, false, derSequence(derImplicit(0, issuer.keyIdentifier))),
-    ],
-  });
-}
+const uriSan = (uri: string): Uint8Array =>
+  extension(oids.subjectAltName, false, derSequence(derImplicit(6, Buffer.from(uri, 'ascii'))));
 
 /** A self-signed root of `signer`. */
 export function issueRoot(signer: Signer, contents: RootContents): Promise<Uint8Array> {
@@ -110,7 +74,7 @@ export function issueRoot(signer: Signer, contents: RootContents): Promise<Uint8
     subjectPublicKeyInfo: spki,
     extensions: [
       ...rootExtensions,
-      uriSan(contents.trustDomainUri, false),
+      uriSan(contents.trustDomainUri),
       extension(oids.subjectKeyIdentifier, false, derOctetString(keyIdentifierOf(spki))),
     ],
   });
@@ -119,6 +83,11 @@ export function issueRoot(signer: Signer, contents: RootContents): Promise<Uint8
 /** RFC 7093 section 2 method 1, over the whole SubjectPublicKeyInfo: any unique value will do. */
 export function keyIdentifierOf(subjectPublicKeyInfo: Uint8Array): Uint8Array {
   return createHash('sha256').update(subjectPublicKeyInfo).digest().subarray(0, 20);
+}
+
+/** DER AlgorithmIdentifier of the signatures that `signer` makes. */
+export function algorithmOf({ algorithm }: Signer): Uint8Array {
+  return derSequence(derOid(signatureAlgorithms[algorithm].oid));
 }
 
 interface Unsigned {
@@ -130,7 +99,7 @@ interface Unsigned {
 }
 
 async function signedCertificate(signer: Signer, unsigned: Unsigned): Promise<Uint8Array> {
-  const algorithm = derSequence(derOid(signatureAlgorithms[signer.algorithm].oid));
+  const algorithm = algorithmOf(signer);
   const toBeSigned = derSequence(
     version3,
     derUnsignedInteger(unsigned.contents.serialNumber),

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { noObserver, notify, systemClock } from '../core/index.js';
 import type { Clock, LatestValue, Observer } from '../core/index.js';
 import { SpiffeId, TrustDomain } from '../spiffe/index.js';
@@ -9,7 +8,6 @@ import { Authority } from './authority.js';
 import { decodeAuthorityState, encodeAuthorityState, newAuthorityState, withKnownUse } from './authority-state.js';
 import type { AuthorityState } from './authority-state.js';
 import { CaDenyList } from './ca-deny-list.js';
-import { issueLeaf } from './certificate.js';
 import { publicKeyOfCsr } from './csr.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';
@@ -17,11 +15,13 @@ import { JoinTokens } from './join-tokens.js';
 import { KeyRotation } from './key-rotation.js';
 import { JwtSvidIssuer } from './jwt-svid-issuer.js';
 import type { JwtSvidIssuerOptions } from './jwt-svid-issuer.js';
+import { issueLeaf } from './leaf-certificate.js';
 import { leafValidity, requireTtl } from './leaf-validity.js';
 import { memoryStore } from './memory-store.js';
 import { acceptedPublicKey } from './public-key.js';
 import type { PublicKeyInput, SubjectKey } from './public-key.js';
 import { rootPinOf } from './root-pin.js';
+import { newSerialNumber } from './serial-number.js';
 import type { CaKeyType, Signer } from './signer.js';
 import type { CaStore } from './store.js';
 import { WorkloadTokenIssuer } from './workload-token-issuer.js';
@@ -213,7 +213,7 @@ export class SpiffeCA implements AsyncDisposable {
     const endsMs = leafValidity(this.#authority.root.certificate, this.#clock.now(), ttlMs).notAfter.getTime();
     const root = await this.#authority.rootUntil(endsMs);
     const validity = leafValidity(root.certificate, this.#clock.now(), ttlMs);
-    const serialNumber = randomBytes(16);
+    const serialNumber = newSerialNumber();
     const der = await issueLeaf(root, {
       ...validity,
       serialNumber,
@@ -227,7 +227,9 @@ export class SpiffeCA implements AsyncDisposable {
       chainPem: certificatePem,
       certificates: Object.freeze([der]),
       ...validity,
-      serialNumber: serialNumber.toString('hex').replace(/^(00)+/, ''),
+      serialNumber: Buffer.from(serialNumber)
+        .toString('hex')
+        .replace(/^(00)+/, ''),
     });
     await this.record({
       event: 'issued',

@@ -62,7 +62,7 @@ describe.each([
     const spki = spkiOf(curve);
     const pem = createPublicKey({ key: spki, format: 'der', type: 'spki' }).export({ format: 'pem', type: 'spki' });
     const converted = (form: string): string =>
-      openssl({ key: pem as string }, 'ec', '-pubin', '-in', '{key}', '-conv_form', form);
+      openssl({ key: pem }, 'ec', '-pubin', '-in', '{key}', '-conv_form', form);
     for (const form of ['compressed', 'hybrid']) {
       expect(await codeOf(() => issue(converted(form)))).toBe('CA_KEY_REFUSED');
     }
