@@ -1,0 +1,21 @@
+import { chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A directory of its own for a daemon's sockets, logs and configuration; removed when disposed of. */
+export class ScratchDirectory implements Disposable {
+  readonly path: string;
+
+  constructor(label: string, owner?: { readonly uid: number; readonly gid: number }) {
+    this.path = mkdtempSync(join(tmpdir(), `meshwright-${label}-`));
+    if (owner !== undefined) chownSync(this.path, owner.uid, owner.gid);
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
