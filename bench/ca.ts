@@ -1,7 +1,17 @@
-/** The CA beside bare signatures of node:crypto: certificates, requests, tokens, and what is accepted from a cache. */
+/**
+ * The CA beside bare signatures of node:crypto: certificates, requests, tokens, and what is accepted from a cache.
+ *
+ * `--soak [count]` issues a million certificates and tokens instead, and reports memory on the way.
+ */
 import { generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto';
-import { SpiffeCA, createCsr } from 'meshwright/ca';
-import { X509Svid, verifyWorkloadToken, verifyX509Svid } from 'meshwright/spiffe';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { SpiffeCA, createCsr, fileAuditLog } from 'meshwright/ca';
+import { EvidenceStore, PeerAuthenticator } from 'meshwright/mesh';
+import { SpiffeId, X509Svid, verifyWorkloadToken, verifyX509Svid, workloadTokenHeader } from 'meshwright/spiffe';
 import { compare } from './support.js';
 import type { Contender } from './support.js';
 
@@ -11,8 +21,12 @@ const signature = sign('sha256', data, privateKey);
 const ca = await SpiffeCA.create({ trustDomain: 'cluster.local' });
 const spiffeId = 'spiffe://cluster.local/agent/node-a';
 const csr = await createCsr(privateKey);
+const spki = publicKey.export({ format: 'der', type: 'spki' });
 const issued = await ca.issueX509Svid({ spiffeId, publicKey });
-const { certificates, keyThumbprint } = X509Svid.fromPem({ chainPem: issued.chainPem, privateKey });
+const { certificates, keyThumbprint, notAfter, serialNumber } = X509Svid.fromPem({
+  chainPem: issued.chainPem,
+  privateKey,
+});
 const tokens = ca.tokens({ registry: { runsOn: () => true } });
 const request = { node: 'node-a', workload: 'spiffe://cluster.local/ns/shop/sa/web', confirmationKey: keyThumbprint };
 const { token } = await tokens.issue(request);
@@ -30,12 +44,19 @@ function repeated(name: string, count: number, once: () => unknown): Contender {
   return { name, run };
 }
 
+if (process.argv.includes('--soak')) {
+  await soak(Number(process.argv[process.argv.indexOf('--soak') + 1] ?? 1_000_000));
+  await ca.close();
+  process.exit();
+}
+
 await compare({
   title: 'X.509-SVIDs issued, one thread',
   unit: 'certificate',
   contenders: [
     repeated('node:crypto sign, P-256', 5000, () => sign('sha256', data, privateKey)),
-    repeated('issueX509Svid, public key', 3000, () => ca.issueX509Svid({ spiffeId, publicKey })),
+    repeated('issueX509Svid, public key as DER', 5000, () => ca.issueX509Svid({ spiffeId, publicKey: spki })),
+    repeated('issueX509Svid, public key as KeyObject', 5000, () => ca.issueX509Svid({ spiffeId, publicKey })),
   ],
 });
 await compare({
@@ -71,18 +92,73 @@ await compare({
   ],
 });
 
-// Memory: what stays after many issues.
-const heap = (): number => {
-  (globalThis as { gc?: () => void }).gc?.();
-  return process.memoryUsage().heapUsed / 2 ** 20;
-};
-const issueMany = async (count: number): Promise<void> => {
-  for (let done = 0; done < count; done += 1) await ca.issueX509Svid({ spiffeId, publicKey });
-};
-if (process.argv.includes('--memory')) {
-  await issueMany(50_000);
-  const before = heap();
-  await issueMany(950_000);
-  process.stdout.write(`heap after 50,000 issues ${before.toFixed(1)} MiB, after 1,000,000 ${heap().toFixed(1)} MiB\n`);
-}
+// What a destination's agent does for each stream of a session: the peer was verified with the session, the token is known.
+const evidence = new EvidenceStore();
+const authenticator = new PeerAuthenticator({
+  bundle: ca.bundle,
+  evidence,
+  knowsNode: () => true,
+  acceptWorkloadSvids: true,
+});
+const remoteAddress = { ip: '192.0.2.1', port: 40_000 };
+const agent = { spiffeId: SpiffeId.parse(spiffeId), keyThumbprint, notAfter, serialNumber, remoteAddress };
+const workload = { ...agent, spiffeId: SpiffeId.parse(request.workload) };
+const session = {};
+const headers = { [workloadTokenHeader]: token };
+const first = await authenticator.authenticate(agent, session, headers);
+if ('refused' in first) throw new Error(first.detail);
+await compare({
+  title: 'accepted again, on a session that was verified',
+  unit: 'stream',
+  contenders: [
+    repeated('an agent with a cached workload token', 200_000, () =>
+      authenticator.authenticate(agent, session, headers),
+    ),
+    repeated('a peer by its certificate alone', 200_000, () => authenticator.authenticate(workload, session, {})),
+  ],
+});
 await ca.close();
+
+/** Memory after each tenth of `count` issues: certificates and tokens in turn, with audit log, each for another identity. */
+async function soak(count: number): Promise<void> {
+  if (!Number.isInteger(count) || count < 10) throw new Error('expected --soak to be followed by a number of issues');
+  const directory = mkdtempSync(join(tmpdir(), 'meshwright-soak-'));
+  const audited = await SpiffeCA.create({
+    trustDomain: 'cluster.local',
+    audit: await fileAuditLog({ file: join(directory, 'audit.jsonl') }),
+  });
+  const issuer = audited.tokens({ registry: { runsOn: () => true } });
+  const once = (index: number): Promise<unknown> =>
+    index % 2 === 0
+      ? audited.issueX509Svid({ spiffeId: `spiffe://cluster.local/agent/node-${String(index)}`, publicKey: spki })
+      : issuer.issue({ ...request, workload: `spiffe://cluster.local/ns/shop/sa/web-${String(index)}` });
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const report = (done: number): void => {
+    collectGarbage();
+    const { rss, heapUsed, external } = process.memoryUsage();
+    const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1).padStart(7);
+    process.stdout.write(
+      `${String(done).padStart(9)} issued: heap ${mib(heapUsed)} MiB, external ${mib(external)} MiB, RSS ${mib(rss)} MiB\n`,
+    );
+  };
+  try {
+    report(0);
+    // As many at once as a busy controller has, so that the audit log syncs once for all of them.
+    const atOnce = 250;
+    const step = Math.ceil(count / 10);
+    let next = step;
+    for (let done = 0; done < count;) {
+      const batch = Math.min(atOnce, count - done);
+      await Promise.all(Array.from({ length: batch }, (_, index) => once(done + index)));
+      done += batch;
+      if (done >= next || done === count) {
+        report(done);
+        next += step;
+      }
+    }
+  } finally {
+    await audited.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
