@@ -1,4 +1,6 @@
 /** From manifests to compiled policies: each manifest to its dialect, every problem collected. */
+import { systemClock } from '../core/index.js';
+import type { Clock } from '../core/index.js';
 import type { CompiledPolicy } from './compiled-policy.js';
 import { compileIstioAuthorization, istioApis } from './dialects/istio-authorization.js';
 import { compilePeerAuthentication } from './dialects/peer-authentication.js';
@@ -49,6 +51,7 @@ export function* compileSteps(
   manifests: readonly unknown[],
   options: ResolvedOptions,
   previous: Compilation | undefined,
+  clock: Clock = systemClock,
 ): Generator<void, Compilation> {
   const earlier = previous !== undefined && sameOptions(previous.options, options) ? previous : undefined;
   const problems: PolicyProblem[] = [];
@@ -89,8 +92,11 @@ export function* compileSteps(
       continue;
     }
     seen.add(id);
-    if (compiled.policy.kind === 'authorization') policies.push(compiled.policy.policy);
-    else if (compiled.policy.kind === 'peer') peers.push(compiled.policy.policy);
+    if (compiled.policy.kind === 'authorization') {
+      const { policy } = compiled.policy;
+      policies.push(policy);
+      if (policy.head.grant !== undefined) warnOfEndedGrant(policy, input, problems, clock);
+    } else if (compiled.policy.kind === 'peer') peers.push(compiled.policy.policy);
     else requests.push(compiled.policy.policy);
     if (frozen) byObject.set(input, compiled);
     if (content !== undefined) byContent.set(content, compiled);
@@ -137,6 +143,20 @@ function compileManifest(manifest: unknown, options: ResolvedOptions, report: Ma
       ? compileMeshAuthorization(identity, options, report)
       : compileIstioAuthorization(identity, options, report);
   return policy === undefined ? undefined : { kind: 'authorization', id: policy.head.id, policy };
+}
+
+/** Not among the warnings that are kept with a compiled manifest: it depends on when one asks. */
+function warnOfEndedGrant({ head }: CompiledPolicy, input: unknown, problems: PolicyProblem[], clock: Clock): void {
+  if (head.grant === undefined || clock.now() < head.grant.notAfterMs) return;
+  const report = new ManifestReport(problems, unwrap(input).origin);
+  report.policy = head.id;
+  report.warning(
+    'grant-ended',
+    head.rulesPath.replace(/rules$/, 'notAfter'),
+    'a grant that has not ended',
+    head.grant.notAfter,
+    `its rules match nothing any more: remove the policy, or let ${head.grant.owner} renew it (${head.grant.reason})`,
+  );
 }
 
 const istioKinds: readonly string[] = ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'];

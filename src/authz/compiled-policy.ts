@@ -3,6 +3,7 @@ import { prepareDecision } from './decision.js';
 import type { PreparedDecision } from './decision.js';
 import type { Dimension, Key } from './dimension.js';
 import type { Facts } from './facts.js';
+import type { Grant } from './grant.js';
 import type { PathNormalization } from './path-normalization.js';
 import { PathTerm } from './terms/http.js';
 import type { Term } from './terms/term.js';
@@ -37,6 +38,10 @@ export interface PolicyHead {
   readonly provider?: string | undefined;
   /** Judged beside the others and never enforced. */
   readonly dryRun: boolean;
+  /** Its place among the tiers; undefined: none, so that its DENY has no exceptions. */
+  readonly tier?: number | undefined;
+  /** When, and for whom, its rules end; of an ALLOW only. */
+  readonly grant?: Grant | undefined;
   /** What it applies to: any of these. */
   readonly scopes: readonly PolicyScope[];
   /** Where its rules are written, such as `spec.rules`. */
@@ -87,9 +92,10 @@ export class CompiledRule {
   /** The decision when this rule decides: built at its first use, then always the same object. */
   get decision(): PreparedDecision {
     if (this.#decision === undefined) {
-      const { key, action } = this.policy.head;
+      const { key, action, tier } = this.policy.head;
       const allows = action === 'ALLOW';
-      const reason = `${allows ? 'allowed' : 'denied'} by ${key} rule ${String(this.index)}`;
+      const place = tier === undefined ? '' : ` in tier ${String(tier)}`;
+      const reason = `${allows ? 'allowed' : 'denied'} by ${key} rule ${String(this.index)}${place}`;
       this.#decision = prepareDecision(allows ? 'allow' : 'deny', reason, { policy: key, rule: this.index });
     }
     return this.#decision;

@@ -1,4 +1,5 @@
 /** The authorization engine: policies in, decisions out; no network, no files. */
+import type { Clock } from '../core/index.js';
 import { compileSteps } from './compile.js';
 import type { Compilation } from './compile.js';
 import { CoverageCounter } from './coverage.js';
@@ -13,6 +14,7 @@ import { Evaluation, undecidedConnection } from './evaluation.js';
 import { explain } from './explanation.js';
 import type { Explanation } from './explanation.js';
 import { Facts } from './facts.js';
+import type { GrantState } from './grant.js';
 import { resolveOptions } from './options.js';
 import type { AuthzOptions } from './options.js';
 import type { Applicable, PolicySet } from './policy-set.js';
@@ -31,7 +33,7 @@ export interface CompileAsyncOptions extends AuthzOptions, SliceOptions {
  * A compiled, immutable set of policies. To change policies compile a new engine and swap it in.
  *
  * Order of evaluation: a matching CUSTOM policy whose provider did not allow denies; else any matching DENY rule denies;
- * else any matching ALLOW rule allows; else, when an ALLOW policy applies to the destination, denied; else
+ * else, with tiers, the first tier that has a matching rule decides, DENY before ALLOW; else any matching ALLOW rule allows; else, when an ALLOW policy applies to the destination, denied; else
  * `defaultAction`. What a request leaves open counts as matched in a DENY and as not matched in an ALLOW. When several
  * rules match, the decision names the first by policy name.
  *
@@ -50,15 +52,21 @@ export class AuthzEngine {
   readonly #policies: PolicySet;
   readonly #principals = new PrincipalCache();
   // Reused from call to call, which is safe since a decision is synchronous and never re-entered.
-  readonly #facts = new Facts();
+  readonly #facts: Facts;
   readonly #applicable: Applicable = { groups: [], uncertain: [] };
   readonly #evaluation: Evaluation;
 
-  private constructor(compilation: Compilation) {
+  private constructor(compilation: Compilation, clock: Clock | undefined) {
     this.problems = compilation.problems;
+    this.#facts = new Facts(clock);
     this.#compilation = compilation;
     this.#policies = compilation.set;
-    this.#evaluation = new Evaluation(this.#facts, this.#applicable, compilation.options.defaultAction);
+    this.#evaluation = new Evaluation(
+      this.#facts,
+      this.#applicable,
+      compilation.options.defaultAction,
+      compilation.set.hasTiers,
+    );
   }
 
   /**
@@ -68,7 +76,10 @@ export class AuthzEngine {
    * Throws `AuthzCompileError` (`AUTHZ_COMPILE_FAILED`) with every problem, and `AUTHZ_OPTION_INVALID`.
    */
   static compile(manifests: readonly unknown[], options?: AuthzOptions): AuthzEngine {
-    return new AuthzEngine(finish(compileSteps(manifests, resolveOptions(options), undefined)));
+    return new AuthzEngine(
+      finish(compileSteps(manifests, resolveOptions(options), undefined, options?.clock)),
+      options?.clock,
+    );
   }
 
   /**
@@ -80,10 +91,11 @@ export class AuthzEngine {
     const { previous, signal, clock, ...own } = options;
     const steps = compileSteps(
       [...manifests],
-      resolveOptions(own),
+      resolveOptions({ ...own, clock }),
       previous === undefined ? undefined : previous.#compilation,
+      clock,
     );
-    return new AuthzEngine(await finishInSlices(steps, { signal, clock }));
+    return new AuthzEngine(await finishInSlices(steps, { signal, clock }), clock);
   }
 
   /** Decides one request, or, without `http`, one opaque stream. Never throws: a request that can't be judged is denied. */
@@ -152,6 +164,20 @@ export class AuthzEngine {
     return jwtRulesOf(this.#compilation.requests, destination);
   }
 
+  /** Every grant that ends (`notAfter`), in the order of their ends, as of now. */
+  grants(): readonly GrantState[] {
+    const now = this.#facts.nowMs();
+    return Object.freeze(
+      this.#policies.policies
+        .flatMap(({ head }) =>
+          head.grant === undefined
+            ? []
+            : [Object.freeze({ policy: head.key, ...head.grant, ended: !(now < head.grant.notAfterMs) })],
+        )
+        .sort((one, other) => one.notAfterMs - other.notAfterMs),
+    );
+  }
+
   #refusePlaintext(request: AuthzRequest): PreparedDecision | undefined {
     const { peers } = this.#compilation;
     if (peers.length === 0 || this.#facts.principal !== undefined) return undefined;
@@ -169,8 +195,7 @@ export class AuthzEngine {
   /** Adds what the dry-run and AUDIT policies say. */
   #withExtras(decision: Decision): Decision {
     const { groups, uncertain } = this.#applicable;
-    const shadowed =
-      groups.some((group) => group.shadow !== undefined) || uncertain.some((group) => group.shadow !== undefined);
+    const shadowed = groups.some((group) => group.hasShadow) || uncertain.some((group) => group.hasShadow);
     const audited = this.#evaluation.audited();
     if (!shadowed && audited.length === 0) return decision;
     return Object.freeze({

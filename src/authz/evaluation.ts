@@ -7,6 +7,7 @@ import type { PolicyGroup } from './policy-group.js';
 import type { Applicable } from './policy-set.js';
 import { defaultDenial, opaqueNote } from './policy-group.js';
 import { RuleSearch } from './rule-index.js';
+import { TierSearch } from './tier-search.js';
 import { no } from './tri.js';
 
 /** Stands for "only the HTTP request, or its absence, could tell". */
@@ -20,16 +21,19 @@ export class Evaluation {
   readonly #search: RuleSearch;
   readonly #applicable: Applicable;
   readonly #defaultAction: 'allow' | 'deny';
+  /** Undefined when no policy has a tier. */
+  readonly #tiers: TierSearch | undefined;
 
-  constructor(facts: Facts, applicable: Applicable, defaultAction: 'allow' | 'deny') {
+  constructor(facts: Facts, applicable: Applicable, defaultAction: 'allow' | 'deny', hasTiers: boolean) {
     this.#facts = facts;
     this.#search = new RuleSearch(facts);
     this.#applicable = applicable;
     this.#defaultAction = defaultAction;
+    this.#tiers = hasTiers ? new TierSearch(facts, this.#search) : undefined;
   }
 
   /**
-   * CUSTOM, then DENY, then ALLOW. With `mayBecomeHttp` the answer may be `undecidedConnection`; with `withShadow`
+   * CUSTOM, then DENY, then tier by tier DENY and ALLOW, then ALLOW. With `mayBecomeHttp` the answer may be `undecidedConnection`; with `withShadow`
    * dry-run policies count too.
    */
   judge(mayBecomeHttp: boolean, withShadow: boolean): PreparedDecision {
@@ -56,6 +60,16 @@ export class Evaluation {
     if (denying !== undefined) return withAmbiguity(denying, facts);
     denyIsOpen ||= search.open;
 
+    let allowIsOpen = false;
+    if (this.#tiers !== undefined) {
+      const rule = this.#tiers.first(groups, mayBecomeHttp, withShadow);
+      denyIsOpen ||= this.#tiers.denyIsOpen;
+      allowIsOpen = this.#tiers.allowIsOpen;
+      if (rule !== undefined) {
+        if (rule.policy.head.action === 'DENY') return allowIsOpen ? undecidedConnection : withAmbiguity(rule, facts);
+        return denyIsOpen ? undecidedConnection : rule.decision;
+      }
+    }
     facts.judgeAllow(mayBecomeHttp);
     search.begin();
     let hasAllow = false;
@@ -66,7 +80,7 @@ export class Evaluation {
     for (const group of uncertain) hasAllow ||= group.hasAllow;
     const allowing = search.found;
     if (allowing !== undefined) return denyIsOpen ? undecidedConnection : allowing.decision;
-    if (search.open) return undecidedConnection;
+    if (search.open || allowIsOpen) return undecidedConnection;
     if (hasAllow) return this.#denyByDefault(withShadow);
     if (this.#defaultAction === 'deny') return defaultDeny;
     return denyIsOpen ? undecidedConnection : defaultAllow;

@@ -3,7 +3,9 @@ import { judge } from './compiled-policy.js';
 import type { CompiledPolicy, CompiledRule, Conjunction, PolicyAction } from './compiled-policy.js';
 import type { Decision } from './decision.js';
 import type { Facts } from './facts.js';
+import type { Grant } from './grant.js';
 import type { Applicable } from './policy-set.js';
+import { GrantTerm } from './terms/grant.js';
 import type { Term } from './terms/term.js';
 import { no, yes } from './tri.js';
 
@@ -31,13 +33,17 @@ export interface PolicyExplanation {
   readonly policy: string;
   readonly action: PolicyAction;
   readonly dryRun: boolean;
+  /** Its tier, if it has one. */
+  readonly tier?: number;
+  /** When it ends, of a grant that ends; whether it has shows in the failed fields of its rules. */
+  readonly grant?: Grant;
   readonly matched: boolean;
   readonly rules: readonly RuleExplanation[];
 }
 
 export interface Explanation {
   readonly decision: Decision;
-  /** Every policy that applies to the destination in the order of evaluation: CUSTOM, DENY, ALLOW, AUDIT. */
+  /** Every policy that applies to the destination in the order of evaluation: CUSTOM, DENY, tiers, ALLOW, AUDIT. */
   readonly considered: readonly PolicyExplanation[];
   /** For a denial that no policy decided: the ALLOW rule with the fewest failed fields. */
   readonly nearestMiss?: RuleExplanation;
@@ -48,10 +54,10 @@ const order: readonly PolicyAction[] = ['CUSTOM', 'DENY', 'ALLOW', 'AUDIT'];
 export function explain(decision: Decision, { groups, uncertain }: Applicable, facts: Facts): Explanation {
   // A policy with several targets may stand in several groups.
   const policies = [...new Set([...groups, ...uncertain].flatMap((group) => group.policies))];
-  const considered = order.flatMap((action) => {
-    if (action === 'ALLOW') facts.judgeAllow(false);
+  const considered = inOrder(policies).map((policy) => {
+    if (policy.head.action === 'ALLOW') facts.judgeAllow(false);
     else facts.judgeDeny(false);
-    return policies.filter((policy) => policy.head.action === action).map((policy) => explainPolicy(policy, facts));
+    return explainPolicy(policy, facts);
   });
   const miss = decision.allowed || decision.policy !== undefined ? undefined : nearestMiss(considered);
   return Object.freeze({
@@ -59,6 +65,18 @@ export function explain(decision: Decision, { groups, uncertain }: Applicable, f
     considered: Object.freeze(considered),
     ...(miss === undefined ? {} : { nearestMiss: miss }),
   });
+}
+
+function inOrder(policies: readonly CompiledPolicy[]): readonly CompiledPolicy[] {
+  const without = (action: PolicyAction): readonly CompiledPolicy[] =>
+    policies.filter(({ head }) => head.action === action && head.tier === undefined);
+  const tiered = policies
+    .filter(({ head }) => head.tier !== undefined)
+    .sort(
+      ({ head: one }, { head: other }) =>
+        (one.tier ?? 0) - (other.tier ?? 0) || order.indexOf(one.action) - order.indexOf(other.action),
+    );
+  return [...without('CUSTOM'), ...without('DENY'), ...tiered, ...without('ALLOW'), ...without('AUDIT')];
 }
 
 function nearestMiss(considered: readonly PolicyExplanation[]): RuleExplanation | undefined {
@@ -73,10 +91,13 @@ function nearestMiss(considered: readonly PolicyExplanation[]): RuleExplanation 
 
 function explainPolicy(policy: CompiledPolicy, facts: Facts): PolicyExplanation {
   const rules = policy.rules.map((rule) => explainRule(rule, facts));
+  const { key, action, dryRun, tier, grant } = policy.head;
   return Object.freeze({
-    policy: policy.head.key,
-    action: policy.head.action,
-    dryRun: policy.head.dryRun,
+    policy: key,
+    action,
+    dryRun,
+    ...(tier === undefined ? {} : { tier }),
+    ...(grant === undefined ? {} : { grant }),
     matched: rules.some((rule) => rule.matched),
     rules: Object.freeze(rules),
   });
@@ -91,7 +112,9 @@ export function explainRule(rule: CompiledRule, facts: Facts): RuleExplanation {
   const failed = matched
     ? []
     : [
-        ...rule.when.flatMap((term, index) => failedTerm(term, `${path}.when[${String(index)}]`, facts)),
+        ...rule.when.flatMap((term, index) =>
+          failedTerm(term, term instanceof GrantTerm ? term.path : `${path}.when[${String(index)}]`, facts),
+        ),
         ...closest(rule.from, (index) => entryPath(rule, 'from', index), facts),
         ...closest(rule.to, (index) => entryPath(rule, 'to', index), facts),
       ];
@@ -125,5 +148,6 @@ function failedTerm(term: Term, path: string, facts: Facts): FailedField[] {
 
 function describe(term: Term, path: string, facts: Facts): FailedField {
   const got = term.actual(facts);
-  return Object.freeze({ field: term.field, path, expected: term.values, ...(got === undefined ? {} : { got }) });
+  const expected = term instanceof GrantTerm ? term.wanted : term.values;
+  return Object.freeze({ field: term.field, path, expected, ...(got === undefined ? {} : { got }) });
 }

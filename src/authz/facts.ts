@@ -1,4 +1,6 @@
 /** One request as rules see it: parsed once, normalised at most once, reused from request to request. */
+import { systemClock } from '../core/index.js';
+import type { Clock } from '../core/index.js';
 import { parseIpWords } from './ip-match.js';
 import type { IpWords } from './ip-match.js';
 import { normalizePath } from './path-normalization.js';
@@ -39,6 +41,20 @@ export class Facts {
     destination: undefined,
   };
   readonly #ips: Record<IpRole, IpWords | undefined> = { source: undefined, remote: undefined, destination: undefined };
+
+  readonly #clock: Clock;
+  #latestMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
+
+  /** Wall time in ms since the Unix epoch, for grants that end. Never goes back, so that none that ended begins again. */
+  nowMs(): number {
+    const now = this.#clock.now();
+    if (now > this.#latestMs) this.#latestMs = now;
+    return Number.isNaN(now) ? Number.POSITIVE_INFINITY : this.#latestMs;
+  }
 
   /** Takes in `request`; returns why it can't be judged, or undefined. */
   load(request: AuthzRequest, principals: PrincipalCache, ignoreHttp: boolean): string | undefined {

@@ -2,6 +2,7 @@
  * JSON Schemas (2020-12) of the policies, for editors and for checks before a policy reaches an engine. They describe
  * the form; what only the engine can tell (a pattern that never matches, a policy given twice) they let through.
  */
+import { maxTier, policyModes } from './dialects/meshwright-fields.js';
 import { plainWhenKeys } from './dialects/when.js';
 
 export interface JsonSchema {
@@ -119,7 +120,30 @@ const nativeRules = list(
   }),
 );
 
-const nativeBody = { action: { enum: ['ALLOW', 'DENY'] }, rules: nativeRules };
+const opted = 'Of the meshwright dialect, which the engine must be told to read.';
+const dialectBody: Readonly<Record<string, JsonSchema>> = {
+  tier: {
+    description: `Judged in ascending order; below 100 for policies of the root namespace. ${opted}`,
+    type: 'integer',
+    minimum: 0,
+    maximum: maxTier,
+  },
+  mode: { description: `AUDIT: observed, not enforced. ${opted}`, enum: [...policyModes] },
+  notAfter: {
+    description: `When an ALLOW ends, such as 2027-01-31T18:00:00Z; with owner and reason. ${opted}`,
+    type: 'string',
+    pattern:
+      '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,3})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$',
+  },
+  owner: { description: `Who answers for a grant that ends. ${opted}`, type: 'string', pattern: '\\S' },
+  reason: { description: `Why a grant that ends exists. ${opted}`, type: 'string', pattern: '\\S' },
+};
+const nativeBody = { action: { enum: ['ALLOW', 'DENY'] }, rules: nativeRules, ...dialectBody };
+/** Together or not at all, and only of an ALLOW. */
+const nativeBodyRules: JsonSchema = {
+  if: { anyOf: ['notAfter', 'owner', 'reason'].map((field) => ({ required: [field] })) },
+  then: { required: ['notAfter', 'owner', 'reason'], properties: { action: { const: 'ALLOW' } } },
+};
 
 /** `ProxyPolicy` of type MeshAuthorization. */
 export const meshAuthorizationSchema: JsonSchema = manifest(
@@ -132,19 +156,28 @@ export const meshAuthorizationSchema: JsonSchema = manifest(
       targetRef: object(
         {
           group: { enum: ['', 'core'] },
-          kind: { const: 'Service' },
+          kind: { description: `Namespace and Mesh: ${opted}`, enum: ['Service', 'Namespace', 'Mesh'] },
           name: { type: 'string', minLength: 1 },
           namespace: { type: 'string' },
         },
-        { required: ['kind', 'name'] },
+        {
+          required: ['kind'],
+          if: { properties: { kind: { const: 'Mesh' } } },
+          then: { properties: { name: false } },
+          else: { required: ['name'] },
+        },
       ),
-      meshAuthorization: object(nativeBody, { required: ['action'] }),
+      meshAuthorization: object(nativeBody, { required: ['action'], ...nativeBodyRules }),
       ...nativeBody,
     },
     {
       required: ['type', 'targetRef'],
+      ...nativeBodyRules,
       oneOf: [
-        { required: ['meshAuthorization'], properties: { action: false, rules: false } },
+        {
+          required: ['meshAuthorization'],
+          properties: Object.fromEntries(Object.keys(nativeBody).map((field) => [field, false])),
+        },
         { required: ['action'], properties: { meshAuthorization: false } },
       ],
     },

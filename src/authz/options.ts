@@ -1,4 +1,6 @@
+import type { Clock } from '../core/index.js';
 import { AuthzError } from './errors.js';
+import { isObjectName } from './manifest.js';
 import { pathNormalizations } from './path-normalization.js';
 import type { PathNormalization } from './path-normalization.js';
 import { show } from './problem.js';
@@ -14,6 +16,18 @@ export interface AuthzOptions {
   readonly rootNamespace?: string | undefined;
   /** How paths are normalised before rules see them. Default `REFUSE_AMBIGUOUS` for MeshAuthorization, `BASE` for Istio's policies, as there. */
   readonly pathNormalization?: PathNormalization | undefined;
+  /**
+   * What is understood beyond the dialects that others share. `meshwright: true` adds tiers, audit mode, grants that end
+   * and wider targets to MeshAuthorization; without it they are errors. Istio's policies mean the same either way.
+   */
+  readonly dialects?: { readonly meshwright?: boolean | undefined } | undefined;
+  /**
+   * Namespaces (or `all`) whose MeshAuthorization policies are observed and not enforced unless they say `mode: ENFORCE`
+   * themselves. Needs `dialects: { meshwright: true }`. Default none.
+   */
+  readonly audit?: 'all' | readonly string[] | undefined;
+  /** Tells when grants end. Default the system's. */
+  readonly clock?: Clock | undefined;
 }
 
 export interface ResolvedOptions {
@@ -23,9 +37,20 @@ export interface ResolvedOptions {
   readonly rootNamespace: string;
   /** Undefined: each dialect's own default. */
   readonly pathNormalization: PathNormalization | undefined;
+  readonly meshwrightDialect: boolean;
+  readonly audit: 'all' | readonly string[];
 }
 
-const known = ['defaultAction', 'trustDomain', 'trustDomainAliases', 'rootNamespace', 'pathNormalization'];
+const known = [
+  'defaultAction',
+  'trustDomain',
+  'trustDomainAliases',
+  'rootNamespace',
+  'pathNormalization',
+  'dialects',
+  'audit',
+  'clock',
+];
 
 /** Checks and completes the options. Throws `AUTHZ_OPTION_INVALID`. */
 export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
@@ -41,6 +66,9 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
     trustDomainAliases = [],
     rootNamespace = 'istio-system',
     pathNormalization,
+    dialects = {},
+    audit = [],
+    clock,
   } = options;
   if (defaultAction !== 'allow' && defaultAction !== 'deny')
     throw invalid('defaultAction', "'allow' or 'deny'", defaultAction);
@@ -53,11 +81,22 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
     throw invalid('rootNamespace', 'a namespace name', rootNamespace);
   if (pathNormalization !== undefined && !pathNormalizations.includes(pathNormalization))
     throw invalid('pathNormalization', `one of ${pathNormalizations.join(', ')}`, pathNormalization);
+  if (typeof dialects !== 'object' || dialects === null || Object.keys(dialects).some((name) => name !== 'meshwright'))
+    throw invalid('dialects', 'an object with meshwright: true or false', dialects);
+  const { meshwright = false } = dialects;
+  if (typeof meshwright !== 'boolean') throw invalid('dialects.meshwright', 'true or false', meshwright);
+  if (audit !== 'all' && !(Array.isArray(audit) && audit.every(isObjectName)))
+    throw invalid('audit', "'all' or a list of namespaces", audit);
+  if (audit.length > 0 && !meshwright) throw invalid('audit', 'absent without dialects: { meshwright: true }', audit);
+  if (clock !== undefined && typeof (clock as Partial<Clock> | null)?.now !== 'function')
+    throw invalid('clock', 'a Clock', clock);
   return Object.freeze({
     defaultAction,
     trustDomain,
     trustDomainAliases: Object.freeze([...(trustDomainAliases as readonly string[])]),
     rootNamespace,
     pathNormalization,
+    meshwrightDialect: meshwright,
+    audit: audit === 'all' ? audit : Object.freeze([...(audit as readonly string[])]),
   });
 }

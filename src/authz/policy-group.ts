@@ -21,10 +21,18 @@ export interface Segment {
   readonly allow: RuleIndex;
 }
 
+/** The ALLOW and DENY policies of one tier. */
+export interface Tier {
+  readonly tier: number;
+  readonly enforced: Segment | undefined;
+  /** Those that are observed. */
+  readonly shadow: Segment | undefined;
+}
+
 export class PolicyGroup {
   /** In naming order, all actions, dry-run ones included. */
   readonly policies: readonly CompiledPolicy[];
-  /** Enforced ALLOW and DENY policies: the older, larger segment first. */
+  /** Enforced ALLOW and DENY policies without a tier: the older, larger segment first. */
   readonly segments: readonly Segment[];
   /** Policies of the segments that are no longer in force. */
   readonly dead: ReadonlySet<CompiledPolicy> | undefined;
@@ -44,8 +52,12 @@ export class PolicyGroup {
   readonly allowPathModes: readonly PathNormalization[];
   readonly custom: readonly CompiledPolicy[];
   readonly audit: readonly CompiledPolicy[];
-  /** Dry-run ALLOW and DENY policies. */
+  /** Dry-run ALLOW and DENY policies without a tier. */
   readonly shadow: Segment | undefined;
+  /** Policies with a tier, in ascending order of tiers. */
+  readonly tiers: readonly Tier[];
+  /** Whether any ALLOW or DENY policy is observed, with a tier or without. */
+  readonly hasShadow: boolean;
 
   #defaultDenial: PreparedDecision | undefined;
   #opaqueDenial: PreparedDecision | undefined;
@@ -55,11 +67,14 @@ export class PolicyGroup {
     segments: readonly Segment[],
     dead: ReadonlySet<CompiledPolicy> | undefined,
     shadow: Segment | undefined,
+    tiers: readonly Tier[],
   ) {
     this.policies = policies;
     this.segments = segments;
     this.dead = dead;
     this.shadow = shadow;
+    this.tiers = tiers;
+    this.hasShadow = shadow !== undefined || tiers.some((tier) => tier.shadow !== undefined);
     this.denyIndexes = nonEmpty(segments.map((segment) => segment.deny));
     this.allowIndexes = nonEmpty(segments.map((segment) => segment.allow));
     const allow = policies.filter((policy) => policy.head.action === 'ALLOW');
@@ -90,10 +105,9 @@ export class PolicyGroup {
   static *build(unsorted: readonly CompiledPolicy[], previous: PolicyGroup | undefined): Generator<void, PolicyGroup> {
     if (previous !== undefined && sameMembers(unsorted, previous.policies)) return previous;
     const policies = [...unsorted].sort(comparePolicies);
-    const enforced = policies.filter(isEnforced);
-    const shadowed = policies.filter(
-      (policy) => policy.head.dryRun && (policy.head.action === 'ALLOW' || policy.head.action === 'DENY'),
-    );
+    const enforced = policies.filter((policy) => policy.head.tier === undefined && isEnforced(policy));
+    const shadowed = policies.filter((policy) => policy.head.tier === undefined && isShadow(policy));
+    const tiers = yield* buildTiers(policies);
     const shadow = shadowed.length === 0 ? undefined : yield* buildSegment(shadowed);
     const [base] = previous?.segments ?? [];
     if (base !== undefined && base.policies.length >= minIncremental) {
@@ -103,11 +117,11 @@ export class PolicyGroup {
       const fresh = enforced.filter((policy) => !indexed.has(policy));
       if (dead.size + fresh.length <= base.policies.length * maxChangedShare) {
         const segments = fresh.length === 0 ? [base] : [base, yield* buildSegment(fresh)];
-        return new PolicyGroup(policies, segments, dead.size === 0 ? undefined : dead, shadow);
+        return new PolicyGroup(policies, segments, dead.size === 0 ? undefined : dead, shadow, tiers);
       }
     }
     const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced)];
-    return new PolicyGroup(policies, segments, undefined, shadow);
+    return new PolicyGroup(policies, segments, undefined, shadow, tiers);
   }
 }
 
@@ -131,6 +145,30 @@ export function defaultDenial(policies: readonly string[], notes: readonly strin
 
 function isEnforced(policy: CompiledPolicy): boolean {
   return !policy.head.dryRun && (policy.head.action === 'ALLOW' || policy.head.action === 'DENY');
+}
+
+function isShadow(policy: CompiledPolicy): boolean {
+  return policy.head.dryRun && (policy.head.action === 'ALLOW' || policy.head.action === 'DENY');
+}
+
+const noTiers: readonly Tier[] = Object.freeze([]);
+
+function* buildTiers(policies: readonly CompiledPolicy[]): Generator<void, readonly Tier[]> {
+  const numbers = new Set<number>();
+  for (const { head } of policies) if (head.tier !== undefined) numbers.add(head.tier);
+  if (numbers.size === 0) return noTiers;
+  const tiers: Tier[] = [];
+  for (const tier of [...numbers].sort((one, other) => one - other)) {
+    const members = policies.filter((policy) => policy.head.tier === tier);
+    const enforced = members.filter(isEnforced);
+    const shadowed = members.filter(isShadow);
+    tiers.push({
+      tier,
+      enforced: enforced.length === 0 ? undefined : yield* buildSegment(enforced),
+      shadow: shadowed.length === 0 ? undefined : yield* buildSegment(shadowed),
+    });
+  }
+  return tiers;
 }
 
 function sameMembers(policies: readonly CompiledPolicy[], others: readonly CompiledPolicy[]): boolean {

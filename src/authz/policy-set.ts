@@ -25,6 +25,8 @@ export class PolicySet {
   readonly #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
   /** Whether any policy is more than ALLOW or DENY enforced. */
   readonly hasExtras: boolean;
+  /** Whether any policy has a tier. */
+  readonly hasTiers: boolean;
 
   private constructor(
     policies: readonly CompiledPolicy[],
@@ -41,6 +43,7 @@ export class PolicySet {
       else if (scope.kind === 'service') this.#services.set(scope.service, group);
       else if (scope.kind === 'selector') this.#addSelector(scope.namespace, Object.entries(scope.labels), group);
     }
+    this.hasTiers = policies.some(({ head }) => head.tier !== undefined);
     this.hasExtras = policies.some(({ head }) => head.dryRun || head.action === 'CUSTOM' || head.action === 'AUDIT');
   }
 

@@ -7,7 +7,7 @@ import { policySchemaFiles } from '../../scripts/generate/policy-schemas.js';
 import { AuthzCompileError, AuthzEngine, policySchemas } from '../../src/authz/index.js';
 import type { PolicyProblem } from '../../src/authz/index.js';
 import { readRepositoryFile, repositoryFiles } from '../support/repository.js';
-import { policies } from './naive/arbitraries.js';
+import { dialectPolicies, policies } from './naive/arbitraries.js';
 
 const numRuns = Number(process.env.MESHWRIGHT_FUZZ_RUNS ?? '1200');
 const files = policySchemaFiles(policySchemas);
@@ -32,7 +32,7 @@ function valid(path: string, manifest: unknown): boolean {
 
 function problemsOf(manifest: unknown): readonly PolicyProblem[] | undefined {
   try {
-    AuthzEngine.compile([manifest]);
+    AuthzEngine.compile([manifest], { dialects: { meshwright: true } });
     return undefined;
   } catch (error) {
     if (error instanceof AuthzCompileError) return error.problems;
@@ -69,6 +69,7 @@ const otherKinds: fc.Arbitrary<Json> = fc.constantFrom(
 );
 const manifest: fc.Arbitrary<unknown> = fc.oneof(
   policies.filter((list) => list.length > 0).map((list) => list[0]),
+  dialectPolicies.map((list) => list[0]),
   otherKinds,
 );
 

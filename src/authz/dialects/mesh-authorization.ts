@@ -1,10 +1,11 @@
 /** The native dialect: `ProxyPolicy` of type MeshAuthorization (`novaedge.io/v1alpha1`), read and compiled. */
 import { CompiledPolicy } from '../compiled-policy.js';
 import type { PolicyAction, RuleParts } from '../compiled-policy.js';
-import { checkKeys, isFields, isObjectName, readArray, readStrings } from '../manifest.js';
+import { checkKeys, isFields, readArray, readStrings } from '../manifest.js';
 import type { Fields, ManifestIdentity, ManifestReport } from '../manifest.js';
 import type { ResolvedOptions } from '../options.js';
 import { show } from '../problem.js';
+import { GrantTerm } from '../terms/grant.js';
 import { HeaderTerm, HostsTerm, MethodsTerm, PathGlobsTerm } from '../terms/http.js';
 import { NamespacesTerm, ServiceAccountsTerm, SpiffeIdsTerm } from '../terms/identity.js';
 import type { NameTrust } from '../terms/identity.js';
@@ -12,6 +13,8 @@ import { IpBlocksTerm, PortsTerm } from '../terms/network.js';
 import type { Term } from '../terms/term.js';
 import { FieldList, readAlternatives } from './fields.js';
 import type { FieldSpec } from './fields.js';
+import { readMeshTarget } from './mesh-target.js';
+import { meshwrightFields, readMeshwrightFields } from './meshwright-fields.js';
 import { trustDomainAliases } from './trust-domain-aliases.js';
 import {
   hostCheck,
@@ -57,23 +60,27 @@ export function compileMeshAuthorization(
   }
   const { sources, operations, terms } = fieldLists(identity.namespace, options);
   const context: Context = { identity, options, report, sources, operations, terms };
-  const service = readTarget(context);
+  const scope = readMeshTarget(identity, options, report);
   const body = readBody(context);
   if (body === undefined) return undefined;
   const action = readAction(body.fields, body.path, report);
+  const { tier, audit, grant } = readMeshwrightFields(body.fields, body.path, action, identity, options, report);
   const rules = readRules(body.fields, body.path, action, context);
-  if (report.errors > before || service === undefined || action === undefined) return undefined;
+  if (report.errors > before || scope === undefined || action === undefined) return undefined;
+  const end = grant === undefined ? undefined : new GrantTerm(grant, `${body.path}.notAfter`);
   const key = `${identity.namespace}/${identity.name}`;
   return new CompiledPolicy(
     {
       id: `ProxyPolicy ${key}`,
       key,
       action,
-      dryRun: false,
-      scopes: [{ kind: 'service', service }],
+      dryRun: audit,
+      ...(tier === undefined ? {} : { tier }),
+      ...(grant === undefined ? {} : { grant }),
+      scopes: [scope],
       rulesPath: `${body.path}.rules`,
     },
-    rules,
+    end === undefined ? rules : rules.map((rule) => ({ ...rule, when: [...rule.when, end] })),
   );
 }
 
@@ -150,65 +157,14 @@ function operationFields({ pathNormalization = 'REFUSE_AMBIGUOUS' }: ResolvedOpt
   ];
 }
 
-function readTarget({ identity, report }: Context): string | undefined {
-  const target = identity.spec.targetRef;
-  if (!isFields(target)) {
-    report.error(
-      'target-missing',
-      'spec.targetRef',
-      'the Service that the policy is for',
-      show(target),
-      'add targetRef: { kind: Service, name: … }',
-    );
-    return undefined;
-  }
-  const before = report.errors;
-  checkKeys(target, ['group', 'kind', 'name', 'namespace'], 'spec.targetRef', report);
-  if (target.kind !== 'Service') {
-    report.error(
-      'target-malformed',
-      'spec.targetRef.kind',
-      '"Service"',
-      show(target.kind),
-      'MeshAuthorization targets a Service',
-    );
-  }
-  if (target.group !== undefined && target.group !== '' && target.group !== 'core') {
-    report.error(
-      'target-malformed',
-      'spec.targetRef.group',
-      'no group, as Service is of the core group',
-      show(target.group),
-      'remove group',
-    );
-  }
-  if (!isObjectName(target.name)) {
-    report.error(
-      'target-malformed',
-      'spec.targetRef.name',
-      'the name of a Service',
-      show(target.name),
-      'add the name of the Service',
-    );
-  }
-  if (target.namespace !== undefined && target.namespace !== identity.namespace) {
-    report.error(
-      'target-foreign',
-      'spec.targetRef.namespace',
-      `the policy's own namespace, ${identity.namespace}`,
-      show(target.namespace),
-      'put the policy into the namespace of the Service: a policy cannot govern another namespace',
-    );
-  }
-  return report.errors > before ? undefined : `${identity.namespace}/${String(target.name)}`;
-}
+const bodyFields: readonly string[] = ['action', 'rules', ...meshwrightFields];
 
 /** Action and rules stand under `spec.meshAuthorization`, or right under `spec`; both at once would leave open which counts. */
 function readBody({ identity, report }: Context): { readonly fields: Fields; readonly path: string } | undefined {
   const { spec } = identity;
-  checkKeys(spec, ['type', 'targetRef', 'meshAuthorization', 'action', 'rules'], 'spec', report);
+  checkKeys(spec, ['type', 'targetRef', 'meshAuthorization', ...bodyFields], 'spec', report);
   const nested = spec.meshAuthorization;
-  const flat = ['action', 'rules'].filter((key) => spec[key] !== undefined);
+  const flat = bodyFields.filter((key) => spec[key] !== undefined);
   if (nested === undefined) return { fields: spec, path: 'spec' };
   if (flat.length > 0) {
     report.error(
@@ -230,7 +186,7 @@ function readBody({ identity, report }: Context): { readonly fields: Fields; rea
     );
     return undefined;
   }
-  checkKeys(nested, ['action', 'rules'], 'spec.meshAuthorization', report);
+  checkKeys(nested, bodyFields, 'spec.meshAuthorization', report);
   return { fields: nested, path: 'spec.meshAuthorization' };
 }
 

@@ -339,6 +339,46 @@ const nativePolicy = fc.constantFrom('ALLOW', 'DENY').chain((action) =>
     })),
 );
 
+/** Instants before, at and after which requests are judged. */
+export const instants = ['2026-06-01T00:00:00Z', '2026-07-01T12:00:00+02:00', '2027-01-01T00:00:00.500Z'] as const;
+
+/** Native policies with what only the meshwright dialect has; those of the root namespace may have any tier and target. */
+const dialectPolicy = fc
+  .record({
+    policy: nativePolicy,
+    tier: maybe(fc.constantFrom(100, 100, 200, 999)),
+    rootTier: maybe(fc.constantFrom(0, 50, 100, 300)),
+    mode: fc.option(fc.constantFrom('ENFORCE', 'AUDIT'), { nil: undefined, freq: 2 }),
+    notAfter: fc.option(fc.constantFrom(...instants), { nil: undefined, freq: 2 }),
+    wide: fc.constantFrom('no', 'no', 'Namespace', 'root Namespace', 'Mesh'),
+  })
+  .map(({ policy, tier, rootTier, mode, notAfter, wide }) => {
+    const { metadata, spec } = policy;
+    const root = wide.startsWith('root') || wide === 'Mesh';
+    const body = 'meshAuthorization' in spec ? (spec.meshAuthorization ?? spec) : spec;
+    const extra = tidy({
+      tier: root ? rootTier : tier,
+      mode,
+      ...(notAfter !== undefined && 'action' in body && body.action === 'ALLOW'
+        ? { notAfter, owner: 'team-a', reason: 'migration' }
+        : {}),
+    });
+    const targetRef =
+      wide === 'no'
+        ? spec.targetRef
+        : wide === 'Mesh'
+          ? { kind: 'Mesh' }
+          : { kind: 'Namespace', name: metadata.namespace };
+    return {
+      ...policy,
+      metadata: { ...metadata, namespace: root ? 'istio-system' : metadata.namespace },
+      spec:
+        'meshAuthorization' in spec
+          ? { ...spec, targetRef, meshAuthorization: { ...spec.meshAuthorization, ...extra } }
+          : { ...spec, targetRef, ...extra },
+    };
+  });
+
 const numbered = (list: { metadata: object }[]): Record<string, unknown>[] =>
   list.map((policy, index) => ({ ...policy, metadata: { ...policy.metadata, name: `p${String(index)}` } }));
 
@@ -349,4 +389,12 @@ export const policies: fc.Arbitrary<Record<string, unknown>[]> = fc
 /** Enough for the index to branch. */
 export const manyPolicies: fc.Arbitrary<Record<string, unknown>[]> = fc
   .noShrink(fc.array(fc.oneof(istioPolicy, nativePolicy, nativePolicy), { minLength: 30, maxLength: 60 }))
+  .map(numbered);
+
+/** With the meshwright dialect among them. */
+export const dialectPolicies: fc.Arbitrary<Record<string, unknown>[]> = fc
+  .array(fc.oneof({ weight: 1, arbitrary: istioPolicy }, { weight: 4, arbitrary: dialectPolicy }), {
+    minLength: 1,
+    maxLength: 6,
+  })
   .map(numbered);

@@ -14,6 +14,12 @@ export interface NaiveOptions {
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
   readonly rootNamespace: string;
+  /** Namespaces whose native policies are observed unless they say otherwise. Default none. */
+  readonly audit?: 'all' | readonly string[];
+  /** For grants that end. */
+  readonly nowMs?: number;
+  /** Whether observed and dry-run policies count as well. Default false. */
+  readonly shadow?: boolean;
 }
 
 /* eslint-disable @typescript-eslint/no-explicit-any */
@@ -21,7 +27,7 @@ type Json = any;
 
 export function naiveAllowed(manifests: readonly Json[], request: AuthzRequest, options: NaiveOptions): boolean {
   const applying = manifests
-    .filter((manifest) => manifest.metadata.annotations?.['istio.io/dry-run'] !== 'true')
+    .filter((manifest) => options.shadow === true || !observed(manifest, options))
     .flatMap((manifest) => {
       const how = applies(manifest, request, options);
       return how === 'no' ? [] : [{ manifest, certain: how === 'yes' }];
@@ -36,21 +42,45 @@ export function naiveAllowed(manifests: readonly Json[], request: AuthzRequest, 
       return false;
     }
   }
-  for (const { manifest } of applying) {
-    if (action(manifest) !== 'DENY') continue;
-    if (rules(manifest).some((rule) => ruleMatches(rule, manifest, request, options) !== 'no')) return false;
+  const tierOf = (manifest: Json): number | undefined => body(manifest).tier;
+  const denied = (tier: number | undefined): boolean =>
+    applying.some(
+      ({ manifest }) =>
+        action(manifest) === 'DENY' &&
+        tierOf(manifest) === tier &&
+        rules(manifest).some((rule) => ruleMatches(rule, manifest, request, options) !== 'no'),
+    );
+  const allowed = (tier: number | undefined): boolean =>
+    applying.some(
+      ({ manifest, certain }) =>
+        certain &&
+        action(manifest) === 'ALLOW' &&
+        tierOf(manifest) === tier &&
+        !ended(manifest, options) &&
+        rules(manifest).some(
+          (rule) =>
+            !(request.http === undefined && needsHttp(rule)) && ruleMatches(rule, manifest, request, options) === 'yes',
+        ),
+    );
+  if (denied(undefined)) return false;
+  const tiers = applying.flatMap(({ manifest }) => tierOf(manifest) ?? []).sort((one, other) => one - other);
+  for (const tier of tiers) {
+    if (denied(tier)) return false;
+    if (allowed(tier)) return true;
   }
-  const allows = applying.filter(({ manifest }) => action(manifest) === 'ALLOW');
-  if (allows.length === 0) return options.defaultAction === 'allow';
-  return allows.some(
-    ({ manifest, certain }) =>
-      certain &&
-      rules(manifest).some(
-        (rule) =>
-          !(request.http === undefined && needsHttp(rule)) && ruleMatches(rule, manifest, request, options) === 'yes',
-      ),
-  );
+  if (allowed(undefined)) return true;
+  return options.defaultAction === 'allow' && !applying.some(({ manifest }) => action(manifest) === 'ALLOW');
 }
+
+/** Judged beside the others, never enforced. */
+function observed(manifest: Json, { audit = [] }: NaiveOptions): boolean {
+  if (!isNative(manifest)) return manifest.metadata.annotations?.['istio.io/dry-run'] === 'true';
+  const { mode } = body(manifest);
+  return mode === undefined ? audit === 'all' || audit.includes(manifest.metadata.namespace) : mode === 'AUDIT';
+}
+
+const ended = (manifest: Json, { nowMs = 0 }: NaiveOptions): boolean =>
+  isNative(manifest) && body(manifest).notAfter !== undefined && nowMs >= Date.parse(body(manifest).notAfter);
 
 const isNative = (manifest: Json): boolean => manifest.kind === 'ProxyPolicy';
 const body = (manifest: Json): Json =>
@@ -64,7 +94,11 @@ function applies(manifest: Json, request: AuthzRequest, options: NaiveOptions): 
     name.includes('/') ? name : `${destination.namespace}/${name}`,
   );
   const toService = (name: string): Verdict => (services.includes(`${namespace}/${name}`) ? 'yes' : 'no');
-  if (isNative(manifest)) return toService(manifest.spec.targetRef.name);
+  if (isNative(manifest)) {
+    const { kind, name } = manifest.spec.targetRef;
+    if (kind === 'Mesh') return 'yes';
+    return kind === 'Namespace' ? (name === destination.namespace ? 'yes' : 'no') : toService(name);
+  }
   const root = namespace === options.rootNamespace;
   if (manifest.spec.targetRefs !== undefined) {
     return any(
