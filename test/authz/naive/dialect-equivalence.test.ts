@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { AuthzEngine } from '../../../src/authz/index.js';
 import type { AuthzRequest } from '../../../src/authz/index.js';
-import { FakeClock } from '../../../src/testing/index.js';
+import { FakeClock } from '../../../src/testing/fake-clock.js';
 import { dialectPolicies, instants, policies, request } from './arbitraries.js';
 import { naiveAllowed } from './evaluator.js';
 
