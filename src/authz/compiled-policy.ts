@@ -4,6 +4,7 @@ import type { PreparedDecision } from './decision.js';
 import type { Dimension, Key } from './dimension.js';
 import type { Facts } from './facts.js';
 import type { Grant } from './grant.js';
+import type { ResolvedOptions } from './options.js';
 import type { PathNormalization } from './path-normalization.js';
 import { PathTerm } from './terms/http.js';
 import type { Term } from './terms/term.js';
@@ -61,32 +62,107 @@ export class CompiledPolicy {
   readonly head: PolicyHead;
   readonly rules: readonly CompiledRule[];
 
-  constructor(head: PolicyHead, rules: readonly RuleParts[]) {
+  /** `bodies` keeps rules that are alike once; without it every rule is kept by itself. */
+  constructor(head: PolicyHead, rules: readonly RuleParts[], bodies?: RuleBodies) {
     this.head = head;
-    this.rules = rules.map((parts, index) => new CompiledRule(this, index, parts));
+    this.rules = rules.map(
+      (parts, index) => new CompiledRule(this, index, bodies === undefined ? new RuleBody(parts) : bodies.of(parts)),
+    );
   }
+}
+
+/** What a rule says, apart from whose rule it is. */
+export class RuleBody {
+  /** All terms, when there is at most one source and one operation: then all of them must hold. */
+  readonly #all: Conjunction | undefined;
+  readonly from: readonly Conjunction[];
+  readonly to: readonly Conjunction[];
+  readonly when: Conjunction;
+  readonly usesHttp: boolean;
+  readonly pathMode: PathNormalization | undefined;
+
+  constructor({ from, to, when }: RuleParts) {
+    this.#all = from.length <= 1 && to.length <= 1 ? [...when, ...from.flat(), ...to.flat()] : undefined;
+    this.from = from;
+    this.to = to;
+    this.when = when;
+    this.usesHttp = [...from, ...to, when].some((terms) => terms.some((term) => term.http));
+    this.pathMode = to.flat().find((term) => term instanceof PathTerm)?.mode;
+  }
+
+  match(facts: Facts): Tri {
+    if (this.#all !== undefined) return matchAll(this.#all, facts);
+    const when = matchAll(this.when, facts);
+    if (when === no) return no;
+    const from = matchAny(this.from, facts);
+    if (from === no) return no;
+    const to = matchAny(this.to, facts);
+    if (to === no) return no;
+    return when === yes && from === yes && to === yes ? yes : needsHttp;
+  }
+}
+
+/** Rule bodies in use while policies are compiled: policies of a large mesh repeat each other. */
+export class RuleBodies {
+  readonly #bodies = new Map<string, RuleBody>();
+
+  of(parts: RuleParts): RuleBody {
+    const ids = (terms: Conjunction): string => terms.map((term) => term.id).join();
+    const key = `${ids(parts.when)};${parts.from.map(ids).join('|')};${parts.to.map(ids).join('|')}`;
+    const known = this.#bodies.get(key);
+    if (known !== undefined) return known;
+    const body = new RuleBody(parts);
+    if (this.#bodies.size < maxSharedBodies) this.#bodies.set(key, body);
+    return body;
+  }
+}
+
+const maxSharedBodies = 20_000;
+
+const bodiesOf = new WeakMap<ResolvedOptions, RuleBodies>();
+
+/** One for each compilation, which is what options are resolved for. */
+export function ruleBodies(options: ResolvedOptions): RuleBodies {
+  let bodies = bodiesOf.get(options);
+  if (bodies === undefined) {
+    bodies = new RuleBodies();
+    bodiesOf.set(options, bodies);
+  }
+  return bodies;
 }
 
 export class CompiledRule {
   readonly policy: CompiledPolicy;
   readonly index: number;
-  readonly from: readonly Conjunction[];
-  readonly to: readonly Conjunction[];
-  readonly when: Conjunction;
-  /** Whether any term needs HTTP: such an ALLOW rule never lets an opaque stream through. */
-  readonly usesHttp: boolean;
-  /** How the paths of its terms are normalised; undefined when it has none about paths. */
-  readonly pathMode: PathNormalization | undefined;
+  readonly #body: RuleBody;
   #decision: PreparedDecision | undefined;
 
-  constructor(policy: CompiledPolicy, index: number, parts: RuleParts) {
+  constructor(policy: CompiledPolicy, index: number, body: RuleBody) {
     this.policy = policy;
     this.index = index;
-    this.from = parts.from;
-    this.to = parts.to;
-    this.when = parts.when;
-    this.usesHttp = [...parts.from, ...parts.to, parts.when].some((terms) => terms.some((term) => term.http));
-    this.pathMode = parts.to.flat().find((term) => term instanceof PathTerm)?.mode;
+    this.#body = body;
+  }
+
+  get from(): readonly Conjunction[] {
+    return this.#body.from;
+  }
+
+  get to(): readonly Conjunction[] {
+    return this.#body.to;
+  }
+
+  get when(): Conjunction {
+    return this.#body.when;
+  }
+
+  /** Whether any term needs HTTP: such an ALLOW rule never lets an opaque stream through. */
+  get usesHttp(): boolean {
+    return this.#body.usesHttp;
+  }
+
+  /** How the paths of its terms are normalised; undefined when it has none about paths. */
+  get pathMode(): PathNormalization | undefined {
+    return this.#body.pathMode;
   }
 
   /** The decision when this rule decides: built at its first use, then always the same object. */
@@ -103,13 +179,7 @@ export class CompiledRule {
 
   /** Whether it matches: any `from`, any `to` and every `when`. */
   match(facts: Facts): Tri {
-    const when = matchAll(this.when, facts);
-    if (when === no) return no;
-    const from = matchAny(this.from, facts);
-    if (from === no) return no;
-    const to = matchAny(this.to, facts);
-    if (to === no) return no;
-    return when === yes && from === yes && to === yes ? yes : needsHttp;
+    return this.#body.match(facts);
   }
 
   /** When several rules match, the decision names the first: by policy name, then by index. */

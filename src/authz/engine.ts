@@ -17,7 +17,9 @@ import { Facts } from './facts.js';
 import type { GrantState } from './grant.js';
 import { resolveOptions } from './options.js';
 import type { AuthzOptions } from './options.js';
-import type { Applicable, PolicySet } from './policy-set.js';
+import { hasAudit, hasShadow } from './policy-group.js';
+import { Applicable } from './policy-set.js';
+import type { PolicySet } from './policy-set.js';
 import { PrincipalCache } from './principal.js';
 import type { PolicyProblem } from './problem.js';
 import type { AuthzRequest } from './request.js';
@@ -53,7 +55,7 @@ export class AuthzEngine {
   readonly #principals = new PrincipalCache();
   // Reused from call to call, which is safe since a decision is synchronous and never re-entered.
   readonly #facts: Facts;
-  readonly #applicable: Applicable = { groups: [], uncertain: [] };
+  readonly #applicable = new Applicable();
   readonly #evaluation: Evaluation;
 
   private constructor(compilation: Compilation, clock: Clock | undefined) {
@@ -61,12 +63,7 @@ export class AuthzEngine {
     this.#facts = new Facts(clock);
     this.#compilation = compilation;
     this.#policies = compilation.set;
-    this.#evaluation = new Evaluation(
-      this.#facts,
-      this.#applicable,
-      compilation.options.defaultAction,
-      compilation.set.hasTiers,
-    );
+    this.#evaluation = new Evaluation(this.#facts, this.#applicable, compilation.options.defaultAction);
   }
 
   /**
@@ -106,7 +103,7 @@ export class AuthzEngine {
       const plaintext = this.#refusePlaintext(request);
       if (plaintext !== undefined) return plaintext.decision;
       const { decision } = this.#evaluation.judge(false, false);
-      return this.#policies.hasExtras ? this.#withExtras(decision) : decision;
+      return (this.#applicable.has & (hasShadow | hasAudit)) === 0 ? decision : this.#withExtras(decision);
     } catch {
       return malformedRequest().decision;
     }
@@ -194,8 +191,7 @@ export class AuthzEngine {
 
   /** Adds what the dry-run and AUDIT policies say. */
   #withExtras(decision: Decision): Decision {
-    const { groups, uncertain } = this.#applicable;
-    const shadowed = groups.some((group) => group.hasShadow) || uncertain.some((group) => group.hasShadow);
+    const shadowed = (this.#applicable.has & hasShadow) !== 0;
     const audited = this.#evaluation.audited();
     if (!shadowed && audited.length === 0) return decision;
     return Object.freeze({

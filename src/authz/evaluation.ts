@@ -5,7 +5,7 @@ import type { PreparedDecision } from './decision.js';
 import type { Facts } from './facts.js';
 import type { PolicyGroup } from './policy-group.js';
 import type { Applicable } from './policy-set.js';
-import { defaultDenial, opaqueNote } from './policy-group.js';
+import { defaultDenial, hasAllow, hasCustom, hasDeny, hasTiers, opaqueNote } from './policy-group.js';
 import { RuleSearch } from './rule-index.js';
 import { TierSearch } from './tier-search.js';
 import { no } from './tri.js';
@@ -21,69 +21,67 @@ export class Evaluation {
   readonly #search: RuleSearch;
   readonly #applicable: Applicable;
   readonly #defaultAction: 'allow' | 'deny';
-  /** Undefined when no policy has a tier. */
-  readonly #tiers: TierSearch | undefined;
+  #tiers: TierSearch | undefined;
 
-  constructor(facts: Facts, applicable: Applicable, defaultAction: 'allow' | 'deny', hasTiers: boolean) {
+  constructor(facts: Facts, applicable: Applicable, defaultAction: 'allow' | 'deny') {
     this.#facts = facts;
     this.#search = new RuleSearch(facts);
     this.#applicable = applicable;
     this.#defaultAction = defaultAction;
-    this.#tiers = hasTiers ? new TierSearch(facts, this.#search) : undefined;
   }
 
   /**
-   * CUSTOM, then DENY, then tier by tier DENY and ALLOW, then ALLOW. With `mayBecomeHttp` the answer may be `undecidedConnection`; with `withShadow`
-   * dry-run policies count too.
+   * CUSTOM, then DENY, then tier by tier DENY and ALLOW, then ALLOW. With `mayBecomeHttp` the answer may be
+   * `undecidedConnection`; with `withShadow` dry-run policies count too.
    */
   judge(mayBecomeHttp: boolean, withShadow: boolean): PreparedDecision {
     const facts = this.#facts;
     const search = this.#search;
-    const { groups, uncertain } = this.#applicable;
-    facts.judgeDeny(mayBecomeHttp);
+    const { groups, uncertain, has } = this.#applicable;
     let denyIsOpen = false;
-    for (const group of groups) {
-      if (!group.hasCustom) continue;
-      const refused = this.#judgeCustom(group, mayBecomeHttp);
-      if (refused === undecidedConnection) denyIsOpen = true;
-      else if (refused !== undefined) return refused;
+    if ((has & (hasCustom | hasDeny)) !== 0 || withShadow) {
+      facts.judgeDeny(mayBecomeHttp);
+      if ((has & hasCustom) !== 0) {
+        for (const list of [groups, uncertain]) {
+          for (const group of list) {
+            const refused = this.#judgeCustom(group, mayBecomeHttp);
+            if (refused === undecidedConnection) denyIsOpen = true;
+            else if (refused !== undefined) return refused;
+          }
+        }
+      }
+      search.begin();
+      for (const group of groups) this.#searchDeny(group, withShadow);
+      for (const group of uncertain) this.#searchDeny(group, withShadow);
+      const denying = search.found;
+      if (denying !== undefined) return withAmbiguity(denying, facts);
+      denyIsOpen ||= search.open;
     }
-    for (const group of uncertain) {
-      const refused = this.#judgeCustom(group, mayBecomeHttp);
-      if (refused === undecidedConnection) denyIsOpen = true;
-      else if (refused !== undefined) return refused;
-    }
-    search.begin();
-    for (const group of groups) this.#searchDeny(group, withShadow);
-    for (const group of uncertain) this.#searchDeny(group, withShadow);
-    const denying = search.found;
-    if (denying !== undefined) return withAmbiguity(denying, facts);
-    denyIsOpen ||= search.open;
 
     let allowIsOpen = false;
-    if (this.#tiers !== undefined) {
-      const rule = this.#tiers.first(groups, mayBecomeHttp, withShadow);
-      denyIsOpen ||= this.#tiers.denyIsOpen;
-      allowIsOpen = this.#tiers.allowIsOpen;
+    if ((has & hasTiers) !== 0) {
+      const tiers = (this.#tiers ??= new TierSearch(facts, search));
+      const rule = tiers.first(groups, mayBecomeHttp, withShadow);
+      denyIsOpen ||= tiers.denyIsOpen;
+      allowIsOpen = tiers.allowIsOpen;
       if (rule !== undefined) {
         if (rule.policy.head.action === 'DENY') return allowIsOpen ? undecidedConnection : withAmbiguity(rule, facts);
         return denyIsOpen ? undecidedConnection : rule.decision;
       }
     }
+    let anyAllow = (has & hasAllow) !== 0;
+    if (!anyAllow && !allowIsOpen && !withShadow) return this.#byDefault(denyIsOpen);
+
     facts.judgeAllow(mayBecomeHttp);
     search.begin();
-    let hasAllow = false;
     for (const group of groups) {
-      hasAllow ||= group.hasAllow || (withShadow && group.shadowAllowPolicies.length > 0);
+      anyAllow ||= withShadow && group.shadowAllowPolicies.length > 0;
       this.#searchAllow(group, withShadow);
     }
-    for (const group of uncertain) hasAllow ||= group.hasAllow;
     const allowing = search.found;
     if (allowing !== undefined) return denyIsOpen ? undecidedConnection : allowing.decision;
     if (search.open || allowIsOpen) return undecidedConnection;
-    if (hasAllow) return this.#denyByDefault(withShadow);
-    if (this.#defaultAction === 'deny') return defaultDeny;
-    return denyIsOpen ? undecidedConnection : defaultAllow;
+    return anyAllow ? this.#denyUnmatched(withShadow) : this.#byDefault(denyIsOpen);
   }
 
   /** `namespace/name` of the AUDIT policies that match; an open term counts as matched. */
@@ -139,7 +137,14 @@ export class Evaluation {
     return open ? undecidedConnection : undefined;
   }
 
-  #denyByDefault(withShadow: boolean): PreparedDecision {
+  /** Where no ALLOW policy applies. */
+  #byDefault(denyIsOpen: boolean): PreparedDecision {
+    if (this.#defaultAction === 'deny') return defaultDeny;
+    return denyIsOpen ? undecidedConnection : defaultAllow;
+  }
+
+  /** Where ALLOW policies apply and none matches. */
+  #denyUnmatched(withShadow: boolean): PreparedDecision {
     const { groups, uncertain } = this.#applicable;
     const facts = this.#facts;
     const ambiguity = pathDefectOf(groups, facts) ?? pathDefectOf(uncertain, facts);
@@ -148,7 +153,7 @@ export class Evaluation {
       let only: PolicyGroup | undefined;
       let count = 0;
       for (const group of groups) {
-        if (!group.hasAllow) continue;
+        if ((group.has & hasAllow) === 0) continue;
         only = group;
         count += 1;
       }

@@ -30,11 +30,13 @@ export class Facts {
   #pathMode: PathNormalization | undefined;
   #path: string | undefined;
   #pathDefect: string | undefined;
-  #pathSegments: readonly string[] | undefined;
   #pathHead: string | undefined;
   #host: string | undefined;
   #hostRead = false;
+  /** Header values by lower-case name, once a second name is asked for. */
   #headers: Map<string, string> | undefined;
+  #headerName: string | undefined;
+  #headerValue: string | undefined;
   readonly #ipTexts: Record<IpRole, string | undefined> = {
     source: undefined,
     remote: undefined,
@@ -65,6 +67,7 @@ export class Facts {
     this.#pathDefect = undefined;
     this.#hostRead = false;
     this.#headers = undefined;
+    this.#headerName = undefined;
     this.principal = undefined;
     this.node = undefined;
     this.port = destination.port;
@@ -107,7 +110,6 @@ export class Facts {
     if (this.#pathMode !== mode) {
       const result = normalizePath(this.http?.path ?? '', mode);
       this.#pathMode = mode;
-      this.#pathSegments = undefined;
       this.#pathHead = undefined;
       this.#path = typeof result === 'string' ? result : undefined;
       this.#pathDefect = typeof result === 'string' ? undefined : result.ambiguous;
@@ -118,14 +120,6 @@ export class Facts {
   /** Why `path` gave nothing; undefined when it was not asked. */
   get pathDefect(): string | undefined {
     return this.#pathDefect;
-  }
-
-  /** `path(mode)` split at `/`; starts with an empty segment. */
-  pathSegments(mode: PathNormalization): readonly string[] | undefined {
-    const path = this.path(mode);
-    if (path === undefined) return undefined;
-    this.#pathSegments ??= path.split('/');
-    return this.#pathSegments;
   }
 
   /** The first segment of `path(mode)`. */
@@ -155,20 +149,16 @@ export class Facts {
   header(name: string): string | undefined {
     const headers = this.http?.headers;
     if (headers === undefined) return undefined;
-    const known = this.#headers?.get(name);
-    if (known !== undefined) return known;
-    let found: string | undefined;
-    for (const key in headers) {
-      if (key.length !== name.length || (key !== name && key.toLowerCase() !== name)) continue;
-      const value = headers[key];
-      const text = Array.isArray(value) ? value.join(',') : String(value);
-      found = found === undefined ? text : `${found},${text}`;
+    if (this.#headers !== undefined) return this.#headers.get(name);
+    if (this.#headerName === name) return this.#headerValue;
+    if (this.#headerName !== undefined) {
+      // Many rules may ask for many names: the headers are gone through once, not once for each.
+      this.#headers = indexHeaders(headers);
+      return this.#headers.get(name);
     }
-    if (found !== undefined) {
-      this.#headers ??= new Map();
-      this.#headers.set(name, found);
-    }
-    return found;
+    this.#headerName = name;
+    this.#headerValue = findHeader(headers, name);
+    return this.#headerValue;
   }
 
   /** An address, `null` when there is none, undefined when it does not parse. */
@@ -206,6 +196,38 @@ export class Facts {
       ? undefined
       : [issuer, subject];
   }
+}
+
+type Headers = NonNullable<Http['headers']>;
+
+function headerText(value: string | readonly string[]): string {
+  return Array.isArray(value) ? value.join(',') : String(value);
+}
+
+/** Names are compared without regard to case, so all of them have to be looked at. */
+function findHeader(headers: Headers, name: string): string | undefined {
+  let found: string | undefined;
+  for (const key of Object.keys(headers)) {
+    if (key.length !== name.length || (key !== name && key.toLowerCase() !== name)) continue;
+    const value = headers[key];
+    if (value === undefined) continue;
+    const text = headerText(value);
+    found = found === undefined ? text : `${found},${text}`;
+  }
+  return found;
+}
+
+function indexHeaders(headers: Headers): Map<string, string> {
+  const index = new Map<string, string>();
+  for (const key of Object.keys(headers)) {
+    const value = headers[key];
+    if (value === undefined) continue;
+    const name = key.toLowerCase();
+    const text = headerText(value);
+    const known = index.get(name);
+    index.set(name, known === undefined ? text : `${known},${text}`);
+  }
+  return index;
 }
 
 const none: readonly string[] = Object.freeze([]);

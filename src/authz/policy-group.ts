@@ -9,6 +9,7 @@ import { prepareDecision } from './decision.js';
 import type { PreparedDecision } from './decision.js';
 import type { PathNormalization } from './path-normalization.js';
 import { RuleIndex } from './rule-index.js';
+import type { KeyTables } from './rule-index.js';
 
 /** Below this many policies, or above this share of changes, everything is indexed anew. */
 const minIncremental = 64;
@@ -29,19 +30,29 @@ export interface Tier {
   readonly shadow: Segment | undefined;
 }
 
+/** What a group has, so that a decision need not look at what it has not. */
+export const hasCustom = 1;
+export const hasDeny = 2;
+/** An enforced ALLOW policy, even one without rules. */
+export const hasAllow = 4;
+/** Policies that do not change a decision and are told beside it: dry run and AUDIT. */
+export const hasShadow = 8;
+export const hasAudit = 16;
+export const hasTiers = 32;
+
 export class PolicyGroup {
+  // First what a decision touches, so that it lies close together in memory.
+  /** What it has, of the constants above. */
+  readonly has: number;
+  /** The non-empty indexes of the segments. */
+  readonly allowIndexes: readonly RuleIndex[];
+  readonly denyIndexes: readonly RuleIndex[];
+  /** Policies of the segments that are no longer in force. */
+  readonly dead: ReadonlySet<CompiledPolicy> | undefined;
   /** In naming order, all actions, dry-run ones included. */
   readonly policies: readonly CompiledPolicy[];
   /** Enforced ALLOW and DENY policies without a tier: the older, larger segment first. */
   readonly segments: readonly Segment[];
-  /** Policies of the segments that are no longer in force. */
-  readonly dead: ReadonlySet<CompiledPolicy> | undefined;
-  /** The non-empty indexes of the segments: what a decision touches, kept close together. */
-  readonly denyIndexes: readonly RuleIndex[];
-  readonly allowIndexes: readonly RuleIndex[];
-  /** Whether there is an enforced ALLOW policy, even one without rules. */
-  readonly hasAllow: boolean;
-  readonly hasCustom: boolean;
   /** Keys of the enforced ALLOW policies: one is enough to deny all else, even without rules. */
   readonly allowPolicies: readonly string[];
   /** The same of the dry-run ones. */
@@ -56,8 +67,6 @@ export class PolicyGroup {
   readonly shadow: Segment | undefined;
   /** Policies with a tier, in ascending order of tiers. */
   readonly tiers: readonly Tier[];
-  /** Whether any ALLOW or DENY policy is observed, with a tier or without. */
-  readonly hasShadow: boolean;
 
   #defaultDenial: PreparedDecision | undefined;
   #opaqueDenial: PreparedDecision | undefined;
@@ -69,24 +78,28 @@ export class PolicyGroup {
     shadow: Segment | undefined,
     tiers: readonly Tier[],
   ) {
-    this.policies = policies;
-    this.segments = segments;
-    this.dead = dead;
-    this.shadow = shadow;
-    this.tiers = tiers;
-    this.hasShadow = shadow !== undefined || tiers.some((tier) => tier.shadow !== undefined);
     this.denyIndexes = nonEmpty(segments.map((segment) => segment.deny));
     this.allowIndexes = nonEmpty(segments.map((segment) => segment.allow));
     const allow = policies.filter((policy) => policy.head.action === 'ALLOW');
     this.allowPolicies = allow.filter(isEnforced).map((policy) => policy.head.key);
+    this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
+    this.audit = policies.filter((policy) => policy.head.action === 'AUDIT' && !policy.head.dryRun);
+    this.has =
+      (this.custom.length > 0 ? hasCustom : 0) |
+      (this.denyIndexes.length > 0 ? hasDeny : 0) |
+      (this.allowPolicies.length > 0 ? hasAllow : 0) |
+      (shadow !== undefined || tiers.some((tier) => tier.shadow !== undefined) ? hasShadow : 0) |
+      (this.audit.length > 0 ? hasAudit : 0) |
+      (tiers.length > 0 ? hasTiers : 0);
+    this.dead = dead;
+    this.policies = policies;
+    this.segments = segments;
+    this.shadow = shadow;
+    this.tiers = tiers;
     this.shadowAllowPolicies = allow.filter((policy) => policy.head.dryRun).map((policy) => policy.head.key);
     this.allowUsesHttp = allow.some((policy) => isEnforced(policy) && policy.rules.some((rule) => rule.usesHttp));
     const modes = allow.filter(isEnforced).flatMap((policy) => policy.rules.flatMap((rule) => rule.pathMode ?? []));
     this.allowPathModes = modes.length === 0 ? noModes : [...new Set(modes)];
-    this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
-    this.hasAllow = this.allowPolicies.length > 0;
-    this.hasCustom = this.custom.length > 0;
-    this.audit = policies.filter((policy) => policy.head.action === 'AUDIT' && !policy.head.dryRun);
   }
 
   /** The denial of what none of its ALLOW rules matched. */
@@ -102,13 +115,17 @@ export class PolicyGroup {
   }
 
   /** A generator, so that the caller can pause. */
-  static *build(unsorted: readonly CompiledPolicy[], previous: PolicyGroup | undefined): Generator<void, PolicyGroup> {
+  static *build(
+    unsorted: readonly CompiledPolicy[],
+    previous: PolicyGroup | undefined,
+    tables: KeyTables,
+  ): Generator<void, PolicyGroup> {
     if (previous !== undefined && sameMembers(unsorted, previous.policies)) return previous;
     const policies = [...unsorted].sort(comparePolicies);
     const enforced = policies.filter((policy) => policy.head.tier === undefined && isEnforced(policy));
     const shadowed = policies.filter((policy) => policy.head.tier === undefined && isShadow(policy));
-    const tiers = yield* buildTiers(policies);
-    const shadow = shadowed.length === 0 ? undefined : yield* buildSegment(shadowed);
+    const tiers = yield* buildTiers(policies, tables);
+    const shadow = shadowed.length === 0 ? undefined : yield* buildSegment(shadowed, tables);
     const [base] = previous?.segments ?? [];
     if (base !== undefined && base.policies.length >= minIncremental) {
       const now = new Set(enforced);
@@ -116,11 +133,11 @@ export class PolicyGroup {
       const dead = new Set(base.policies.filter((policy) => !now.has(policy)));
       const fresh = enforced.filter((policy) => !indexed.has(policy));
       if (dead.size + fresh.length <= base.policies.length * maxChangedShare) {
-        const segments = fresh.length === 0 ? [base] : [base, yield* buildSegment(fresh)];
+        const segments = fresh.length === 0 ? [base] : [base, yield* buildSegment(fresh, tables)];
         return new PolicyGroup(policies, segments, dead.size === 0 ? undefined : dead, shadow, tiers);
       }
     }
-    const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced)];
+    const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced, tables)];
     return new PolicyGroup(policies, segments, undefined, shadow, tiers);
   }
 }
@@ -153,7 +170,7 @@ function isShadow(policy: CompiledPolicy): boolean {
 
 const noTiers: readonly Tier[] = Object.freeze([]);
 
-function* buildTiers(policies: readonly CompiledPolicy[]): Generator<void, readonly Tier[]> {
+function* buildTiers(policies: readonly CompiledPolicy[], tables: KeyTables): Generator<void, readonly Tier[]> {
   const numbers = new Set<number>();
   for (const { head } of policies) if (head.tier !== undefined) numbers.add(head.tier);
   if (numbers.size === 0) return noTiers;
@@ -164,8 +181,8 @@ function* buildTiers(policies: readonly CompiledPolicy[]): Generator<void, reado
     const shadowed = members.filter(isShadow);
     tiers.push({
       tier,
-      enforced: enforced.length === 0 ? undefined : yield* buildSegment(enforced),
-      shadow: shadowed.length === 0 ? undefined : yield* buildSegment(shadowed),
+      enforced: enforced.length === 0 ? undefined : yield* buildSegment(enforced, tables),
+      shadow: shadowed.length === 0 ? undefined : yield* buildSegment(shadowed, tables),
     });
   }
   return tiers;
@@ -177,8 +194,12 @@ function sameMembers(policies: readonly CompiledPolicy[], others: readonly Compi
   return policies.every((policy) => set.has(policy));
 }
 
-function* buildSegment(policies: readonly CompiledPolicy[]): Generator<void, Segment> {
+function* buildSegment(policies: readonly CompiledPolicy[], tables: KeyTables): Generator<void, Segment> {
   const rules = (action: string): CompiledPolicy['rules'] =>
     policies.filter((policy) => policy.head.action === action).flatMap((policy) => policy.rules);
-  return { policies, deny: yield* RuleIndex.build(rules('DENY')), allow: yield* RuleIndex.build(rules('ALLOW')) };
+  return {
+    policies,
+    deny: yield* RuleIndex.build(rules('DENY'), tables),
+    allow: yield* RuleIndex.build(rules('ALLOW'), tables),
+  };
 }

@@ -2,6 +2,7 @@
 import type { CompiledPolicy, PolicyScope } from './compiled-policy.js';
 import { PolicyGroup } from './policy-group.js';
 import type { AuthzRequest } from './request.js';
+import { KeyTables } from './rule-index.js';
 
 interface SelectorGroup {
   readonly labels: readonly (readonly [name: string, value: string])[];
@@ -9,10 +10,29 @@ interface SelectorGroup {
 }
 
 /** The groups that apply to one request; reused. */
-export interface Applicable {
-  readonly groups: PolicyGroup[];
+export class Applicable {
+  readonly groups: PolicyGroup[] = [];
   /** Groups of which nobody can say whether they apply, since the pod's labels are not given: their ALLOW rules never match. */
-  readonly uncertain: PolicyGroup[];
+  readonly uncertain: PolicyGroup[] = [];
+  /** What any of the groups has (`PolicyGroup.has`). */
+  has = 0;
+
+  clear(): void {
+    // Setting the length takes several times as long.
+    while (this.groups.length > 0) this.groups.pop();
+    while (this.uncertain.length > 0) this.uncertain.pop();
+    this.has = 0;
+  }
+
+  add(group: PolicyGroup): void {
+    this.groups.push(group);
+    this.has |= group.has;
+  }
+
+  addUncertain(group: PolicyGroup): void {
+    this.uncertain.push(group);
+    this.has |= group.has;
+  }
 }
 
 export class PolicySet {
@@ -23,10 +43,6 @@ export class PolicySet {
   readonly #services = new Map<string, PolicyGroup>();
   /** By namespace (undefined: of the whole mesh), then by the name and value of the first label. */
   readonly #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
-  /** Whether any policy is more than ALLOW or DENY enforced. */
-  readonly hasExtras: boolean;
-  /** Whether any policy has a tier. */
-  readonly hasTiers: boolean;
 
   private constructor(
     policies: readonly CompiledPolicy[],
@@ -43,12 +59,11 @@ export class PolicySet {
       else if (scope.kind === 'service') this.#services.set(scope.service, group);
       else if (scope.kind === 'selector') this.#addSelector(scope.namespace, Object.entries(scope.labels), group);
     }
-    this.hasTiers = policies.some(({ head }) => head.tier !== undefined);
-    this.hasExtras = policies.some(({ head }) => head.dryRun || head.action === 'CUSTOM' || head.action === 'AUDIT');
   }
 
   /** A generator, so that the caller can pause. Groups without a change are taken from `previous`. */
   static *build(policies: readonly CompiledPolicy[], previous: PolicySet | undefined): Generator<void, PolicySet> {
+    const tables = new KeyTables();
     const members = new Map<string, CompiledPolicy[]>();
     const scopes = new Map<string, PolicyScope>();
     for (const policy of policies) {
@@ -65,7 +80,10 @@ export class PolicySet {
     }
     const groups = new Map<string, PolicyGroup>();
     for (const [key, list] of members) {
-      groups.set(key, yield* PolicyGroup.build(list, previous === undefined ? undefined : previous.#groups.get(key)));
+      groups.set(
+        key,
+        yield* PolicyGroup.build(list, previous === undefined ? undefined : previous.#groups.get(key), tables),
+      );
       if (groups.size % 64 === 0) yield;
     }
     return new PolicySet(policies, groups, scopes);
@@ -73,22 +91,25 @@ export class PolicySet {
 
   /** Collects every group that applies to the destination, each once. */
   collect(destination: AuthzRequest['destination'], into: Applicable): void {
-    const { groups, uncertain } = into;
-    groups.length = 0;
-    uncertain.length = 0;
-    const { services } = destination;
-    if (this.#mesh !== undefined) groups.push(this.#mesh);
-    const namespaced = this.#namespaces.get(destination.namespace);
-    if (namespaced !== undefined) groups.push(namespaced);
+    into.clear();
+    if (this.#mesh !== undefined) into.add(this.#mesh);
+    if (this.#namespaces.size > 0) {
+      const namespaced = this.#namespaces.get(destination.namespace);
+      if (namespaced !== undefined) into.add(namespaced);
+    }
     if (this.#selectors.size > 0) {
       this.#select(this.#selectors.get(undefined), destination.labels, into);
       this.#select(this.#selectors.get(destination.namespace), destination.labels, into);
     }
+    const { services } = destination;
     if (services === undefined) return;
     if (!Array.isArray(services)) throw new TypeError('services must be a list');
     for (const service of services as readonly string[]) {
-      const group = this.#services.get(service.includes('/') ? service : `${destination.namespace}/${service}`);
-      if (group !== undefined && !groups.includes(group)) groups.push(group);
+      // Names without a namespace are no keys, so whole ones are found at once.
+      const group =
+        this.#services.get(service) ??
+        (service.includes('/') ? undefined : this.#services.get(`${destination.namespace}/${service}`));
+      if (group !== undefined && !into.groups.includes(group)) into.add(group);
     }
   }
 
@@ -109,15 +130,14 @@ export class PolicySet {
     if (selectors === undefined) return;
     for (const [name, byValue] of selectors) {
       if (labels === undefined) {
-        for (const list of byValue.values()) for (const { group } of list) into.uncertain.push(group);
+        for (const list of byValue.values()) for (const { group } of list) into.addUncertain(group);
         continue;
       }
       const own = Object.hasOwn(labels, name) ? labels[name] : undefined;
       const list = own === undefined ? undefined : byValue.get(own);
       if (list === undefined) continue;
       for (const { labels: wanted, group } of list) {
-        if (wanted.every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value))
-          into.groups.push(group);
+        if (wanted.every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value)) into.add(group);
       }
     }
   }

@@ -5,8 +5,6 @@ export interface Principal {
   /** Without the scheme: `td/ns/NS/sa/SA`, the form of Istio's `principals`. */
   readonly name: string;
   readonly trustDomain: string;
-  /** `name` split at `/`. */
-  readonly segments: readonly string[];
   /** The namespace, when the path starts with `/ns/<namespace>/`. */
   readonly namespace: string | undefined;
   /** `namespace/service-account`, when the path starts with `/ns/<namespace>/sa/<account>`. */
@@ -34,7 +32,6 @@ export function parsePrincipal(uri: string): Principal | undefined {
     uri,
     name,
     trustDomain,
-    segments,
     namespace,
     serviceAccount,
     account: namespace !== undefined && serviceAccount !== undefined ? `${namespace}/${serviceAccount}` : undefined,

@@ -3,7 +3,8 @@
  * after another, each time by the one that leaves the fewest to look at. Rules without a key in the attribute go into
  * `rest`, which every request visits; a request that leaves the attribute open visits everything.
  */
-import type { CompiledPolicy, CompiledRule } from './compiled-policy.js';
+import { CompiledRule } from './compiled-policy.js';
+import type { CompiledPolicy } from './compiled-policy.js';
 import { dimensions, unknownNode } from './dimension.js';
 import type { Dimension, Key } from './dimension.js';
 import type { Facts } from './facts.js';
@@ -14,39 +15,62 @@ import { needsHttp, no, yes } from './tri.js';
 const leafSize = 6;
 /** A rule with more keys than this in an attribute is not copied below each of them once copies already exist. */
 const maxCopies = 64;
+/** Larger key tables are hardly ever alike. */
+const maxSharedKeys = 64;
 
-interface Leaf {
-  readonly rules: readonly CompiledRule[];
-  readonly branch: undefined;
-}
+/**
+ * Kept small, since in a mesh of many services most time goes into fetching these from memory: one rule stands for
+ * itself, and branches with the same keys share the table of them.
+ */
+type Node = CompiledRule | readonly CompiledRule[] | Branch;
 
 interface Branch {
-  readonly rules: undefined;
   readonly branch: Dimension;
-  readonly children: ReadonlyMap<Key, Node>;
+  /** Where in `children` the node of a key is. */
+  readonly places: ReadonlyMap<Key, number>;
+  readonly children: readonly Node[];
   readonly rest: Node | undefined;
 }
 
-type Node = Leaf | Branch;
+/** Key tables in use, by their content. */
+export class KeyTables {
+  readonly #tables = new Map<string, ReadonlyMap<Key, number>>();
+
+  get size(): number {
+    return this.#tables.size;
+  }
+
+  of(keys: Iterable<Key>): ReadonlyMap<Key, number> {
+    const list = [...keys];
+    if (list.length > maxSharedKeys) return new Map(list.map((key, place) => [key, place]));
+    const content = JSON.stringify(list);
+    let table = this.#tables.get(content);
+    if (table === undefined) {
+      table = new Map(list.map((key, place) => [key, place]));
+      this.#tables.set(content, table);
+    }
+    return table;
+  }
+}
 
 /** Rules of one action, in the order in which decisions name them. */
 export class RuleIndex {
-  readonly size: number;
   readonly #root: Node | undefined;
   /** The normalisation under which paths are keys; rules about paths of the other dialect have none. */
   readonly #pathMode: PathNormalization;
+  readonly size: number;
 
   private constructor(size: number, root: Node | undefined, pathMode: PathNormalization) {
-    this.size = size;
     this.#root = root;
     this.#pathMode = pathMode;
+    this.size = size;
   }
 
   /** `rules` in naming order. A generator, so that the caller can pause: it yields now and then. */
-  static *build(rules: readonly CompiledRule[]): Generator<void, RuleIndex> {
+  static *build(rules: readonly CompiledRule[], tables: KeyTables): Generator<void, RuleIndex> {
     const pathMode = firstPathMode(rules) ?? 'REFUSE_AMBIGUOUS';
     if (rules.length === 0) return new RuleIndex(0, undefined, pathMode);
-    return new RuleIndex(rules.length, yield* buildNode(rules, dimensions, pathMode, 1), pathMode);
+    return new RuleIndex(rules.length, yield* buildNode(rules, dimensions, pathMode, 1, tables), pathMode);
   }
 
   /** Looks for the first matching rule that is not of a policy in `dead`; see `RuleSearch`. */
@@ -74,75 +98,80 @@ export class RuleSearch {
     this.found = undefined;
     this.open = false;
   }
+
+  /** Judges one rule; false when neither it nor any later one can be named before the one that was found. */
+  consider(rule: CompiledRule): boolean {
+    const { facts, found } = this;
+    if (found !== undefined && !rule.isBefore(found)) return false;
+    const skipped = this.skipHttpRules && rule.usesHttp;
+    // Without HTTP now or later such a rule can be passed over at once.
+    if (skipped && facts.withoutHttp !== needsHttp) return true;
+    const value = rule.match(facts);
+    if (value === no || this.dead?.has(rule.policy) === true) return true;
+    if (value === yes && !skipped) this.found = rule;
+    else this.open = true;
+    return true;
+  }
 }
 
 function visit(node: Node, search: RuleSearch, pathMode: PathNormalization): void {
-  if (node.rules !== undefined) {
-    const { facts } = search;
-    for (const rule of node.rules) {
-      if (search.found !== undefined && !rule.isBefore(search.found)) return;
-      const skipped = search.skipHttpRules && rule.usesHttp;
-      // Without HTTP now or later such a rule can be passed over at once.
-      if (skipped && facts.withoutHttp !== needsHttp) continue;
-      const value = rule.match(facts);
-      if (value === no || search.dead?.has(rule.policy) === true) continue;
-      if (value === yes && !skipped) search.found = rule;
-      else search.open = true;
-    }
+  if (node instanceof CompiledRule) {
+    search.consider(node);
     return;
   }
-  const { children } = node;
+  if (isList(node)) {
+    for (const rule of node) if (!search.consider(rule)) return;
+    return;
+  }
   const { facts } = search;
+  const { principal } = facts;
   switch (node.branch) {
     case 'account':
-      if (facts.principal?.account !== undefined) visitChild(children.get(facts.principal.account), search, pathMode);
+      if (principal?.account !== undefined) visitChild(node, principal.account, search, pathMode);
       break;
     case 'namespace':
-      if (facts.principal?.namespace !== undefined)
-        visitChild(children.get(facts.principal.namespace), search, pathMode);
+      if (principal?.namespace !== undefined) visitChild(node, principal.namespace, search, pathMode);
       break;
     case 'identity':
-      if (facts.principal !== undefined) visitChild(children.get(facts.principal.name), search, pathMode);
-      if (facts.node === undefined) visitChild(children.get(unknownNode), search, pathMode);
-      else if (facts.node !== facts.principal) visitChild(children.get(facts.node.name), search, pathMode);
+      if (principal !== undefined) visitChild(node, principal.name, search, pathMode);
+      if (facts.node === undefined) visitChild(node, unknownNode, search, pathMode);
+      else if (facts.node !== principal) visitChild(node, facts.node.name, search, pathMode);
       break;
     case 'port':
-      visitKey(children, facts.port, search, pathMode);
+      visitKey(node, facts.port, search, pathMode);
       break;
     case 'path':
-      visitKey(children, facts.http === undefined ? undefined : facts.path(pathMode), search, pathMode);
+      visitKey(node, facts.http === undefined ? undefined : facts.path(pathMode), search, pathMode);
       break;
     case 'pathHead':
-      visitKey(children, facts.http === undefined ? undefined : facts.pathHead(pathMode), search, pathMode);
+      visitKey(node, facts.http === undefined ? undefined : facts.pathHead(pathMode), search, pathMode);
       break;
     case 'host':
       // A request without a host has none of the keys; only the lack of HTTP leaves it open.
-      if (facts.http === undefined) visitKey(children, undefined, search, pathMode);
-      else visitChild(children.get(facts.host() ?? ''), search, pathMode);
+      if (facts.http === undefined) visitKey(node, undefined, search, pathMode);
+      else visitChild(node, facts.host() ?? '', search, pathMode);
       break;
     case 'method':
-      visitKey(children, facts.http === undefined ? undefined : facts.method(), search, pathMode);
+      visitKey(node, facts.http === undefined ? undefined : facts.method(), search, pathMode);
       break;
   }
-  visitChild(node.rest, search, pathMode);
+  if (node.rest !== undefined) visit(node.rest, search, pathMode);
 }
 
-function visitChild(node: Node | undefined, search: RuleSearch, pathMode: PathNormalization): void {
-  if (node !== undefined) visit(node, search, pathMode);
+function isList(node: readonly CompiledRule[] | Branch): node is readonly CompiledRule[] {
+  return Array.isArray(node);
+}
+
+function visitChild(branch: Branch, key: Key, search: RuleSearch, pathMode: PathNormalization): void {
+  const place = branch.places.get(key);
+  const child = place === undefined ? undefined : branch.children[place];
+  if (child !== undefined) visit(child, search, pathMode);
 }
 
 /** Visits the child of `key`, or every child when the request leaves the attribute open. */
-function visitKey(
-  children: ReadonlyMap<Key, Node>,
-  key: Key | undefined,
-  search: RuleSearch,
-  pathMode: PathNormalization,
-): void {
-  if (key !== undefined) {
-    visitChild(children.get(key), search, pathMode);
-    return;
-  }
-  for (const child of children.values()) visit(child, search, pathMode);
+function visitKey(branch: Branch, key: Key | undefined, search: RuleSearch, pathMode: PathNormalization): void {
+  if (key !== undefined) visitChild(branch, key, search, pathMode);
+  else for (const child of branch.children) visit(child, search, pathMode);
 }
 
 /** Rules looked at to choose the attribute to split by. */
@@ -153,10 +182,13 @@ function* buildNode(
   candidates: readonly Dimension[],
   pathMode: PathNormalization,
   copies: number,
+  tables: KeyTables,
 ): Generator<void, Node> {
-  if (rules.length <= leafSize) return { rules, branch: undefined };
-  const dimension = chooseDimension(rules, candidates, pathMode, copies);
-  if (dimension === undefined) return { rules, branch: undefined };
+  const dimension = rules.length <= leafSize ? undefined : chooseDimension(rules, candidates, pathMode, copies);
+  if (dimension === undefined) {
+    const [only] = rules;
+    return rules.length === 1 && only !== undefined ? only : rules;
+  }
   const buckets = new Map<Key, CompiledRule[]>();
   const rest: CompiledRule[] = [];
   let entries = 0;
@@ -178,16 +210,16 @@ function* buildNode(
   }
   const others = candidates.filter((candidate) => candidate !== dimension);
   const copiesBelow = copies * Math.max(1, entries / Math.max(1, rules.length - rest.length));
-  const children = new Map<Key, Node>();
-  for (const [key, bucket] of buckets) {
-    children.set(key, yield* buildNode(bucket, others, pathMode, copiesBelow));
-    if (children.size % 256 === 0) yield;
+  const children: Node[] = [];
+  for (const bucket of buckets.values()) {
+    children.push(yield* buildNode(bucket, others, pathMode, copiesBelow, tables));
+    if (children.length % 256 === 0) yield;
   }
   return {
-    rules: undefined,
     branch: dimension,
+    places: tables.of(buckets.keys()),
     children,
-    rest: rest.length === 0 ? undefined : yield* buildNode(rest, others, pathMode, copies),
+    rest: rest.length === 0 ? undefined : yield* buildNode(rest, others, pathMode, copies, tables),
   };
 }
 

@@ -16,6 +16,9 @@ export interface SegmentGlob {
   readonly segments: readonly Segment[];
   /** The text it stands for when it has no wildcard. */
   readonly exact: string | undefined;
+  /** How many segments at the beginning are literal, and the text that they make, with the slash after them. */
+  readonly literals: number;
+  readonly prefix: string;
 }
 
 /** What our cut of the syntax does not have, although micromatch would act on it. */
@@ -42,41 +45,68 @@ export function parseSegmentGlob(pattern: string): SegmentGlob {
     if (text.includes('*') || text.includes('?')) return { kind: 'glob', text };
     return { kind: 'literal', text };
   });
+  const firstWild = segments.findIndex((segment) => segment.kind !== 'literal');
+  const literals = firstWild < 0 ? segments.length : firstWild;
   return {
     pattern,
     segments,
-    exact: segments.every((segment) => segment.kind === 'literal') ? pattern : undefined,
+    exact: firstWild < 0 ? pattern : undefined,
+    literals,
+    prefix: pattern
+      .split('/')
+      .slice(0, literals)
+      .map((text) => `${text}/`)
+      .join(''),
   };
 }
 
-/** Whether `text` split at `/` matches; both without the leading slash or scheme, or both with it. */
-export function matchSegmentGlob(glob: SegmentGlob, text: readonly string[]): boolean {
-  const { segments } = glob;
-  let at = 0;
-  let pattern = 0;
+/** Whether `text` matches; pattern and text both without the leading slash or scheme, or both with it. */
+export function matchSegmentGlob(glob: SegmentGlob, text: string): boolean {
+  if (glob.exact !== undefined) return text === glob.exact;
+  const { segments, literals, prefix } = glob;
+  // The literal beginning is compared in one go; text that ends with it leaves nothing for the segments that follow.
+  if (!text.startsWith(prefix)) {
+    return (
+      text.length === prefix.length - 1 &&
+      prefix.startsWith(text) &&
+      segments.every((segment, index) => index < literals || segment.kind === 'deep')
+    );
+  }
+  // `at` is where the next segment begins; one past the end when none is left.
+  let at = prefix.length;
+  let pattern = literals;
   let resumePattern = -1;
   let resumeAt = 0;
   // The classic two-pointer walk: only the last `**` is ever reconsidered, so there is no exponential backtracking.
-  while (at < text.length) {
+  while (at <= text.length) {
     const segment = segments[pattern];
     if (segment?.kind === 'deep') {
+      if (pattern === segments.length - 1) return true;
       resumePattern = pattern;
       resumeAt = at;
       pattern += 1;
       continue;
     }
-    if (segment !== undefined && matchSegment(segment, text[at] ?? '')) {
-      at += 1;
-      pattern += 1;
-      continue;
+    if (segment !== undefined) {
+      const end = segmentEnd(text, at);
+      if (matchSegment(segment, text, at, end)) {
+        at = end + 1;
+        pattern += 1;
+        continue;
+      }
     }
     if (resumePattern < 0) return false;
-    resumeAt += 1;
+    resumeAt = segmentEnd(text, resumeAt) + 1;
     at = resumeAt;
     pattern = resumePattern + 1;
   }
   while (segments[pattern]?.kind === 'deep') pattern += 1;
   return pattern === segments.length;
+}
+
+function segmentEnd(text: string, from: number): number {
+  const slash = text.indexOf('/', from);
+  return slash < 0 ? text.length : slash;
 }
 
 /** Whether some text with segments drawn from `template` (a string, or undefined for any one) could match. */
@@ -92,32 +122,33 @@ export function globCouldMatch(glob: SegmentGlob, template: readonly (string | u
       reached = reached.map((_, at) => {
         if (at === 0 || reached[at - 1] !== true) return false;
         const wanted = template[at - 1];
-        return wanted === undefined || matchSegment(segment, wanted);
+        return wanted === undefined || matchSegment(segment, wanted, 0, wanted.length);
       });
     }
   }
   return reached[template.length] === true;
 }
 
-function matchSegment(segment: Segment, text: string): boolean {
+/** Whether `text` from `at` to `end` matches. */
+function matchSegment(segment: Segment, text: string, at: number, end: number): boolean {
   switch (segment.kind) {
     case 'literal':
-      return segment.text === text;
+      return end - at === segment.text.length && text.startsWith(segment.text, at);
     case 'any':
-      return text !== '';
+      return end > at;
     case 'deep':
       return true;
     case 'glob':
-      return matchWithin(segment.text, text);
+      return matchWithin(segment.text, text, at, end);
   }
 }
 
-function matchWithin(pattern: string, text: string): boolean {
-  let at = 0;
+function matchWithin(pattern: string, text: string, from: number, end: number): boolean {
+  let at = from;
   let index = 0;
   let starIndex = -1;
   let starAt = 0;
-  while (at < text.length) {
+  while (at < end) {
     const wanted = pattern.charCodeAt(index);
     if (wanted === 42 /* * */) {
       starIndex = index;

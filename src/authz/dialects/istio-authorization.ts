@@ -1,5 +1,5 @@
 /** Istio's `AuthorizationPolicy` (`security.istio.io/v1`, `v1beta1`), read and compiled. */
-import { CompiledPolicy } from '../compiled-policy.js';
+import { CompiledPolicy, ruleBodies } from '../compiled-policy.js';
 import type { PolicyAction, RuleParts } from '../compiled-policy.js';
 import { checkKeys, isFields, readArray } from '../manifest.js';
 import type { Fields, ManifestIdentity, ManifestReport } from '../manifest.js';
@@ -52,6 +52,7 @@ export function compileIstioAuthorization(
   return new CompiledPolicy(
     { id: `AuthorizationPolicy ${key}`, key, action, provider, dryRun, scopes, rulesPath: 'spec.rules' },
     rules,
+    ruleBodies(options),
   );
 }
 

@@ -1,5 +1,5 @@
 /** The native dialect: `ProxyPolicy` of type MeshAuthorization (`novaedge.io/v1alpha1`), read and compiled. */
-import { CompiledPolicy } from '../compiled-policy.js';
+import { CompiledPolicy, ruleBodies } from '../compiled-policy.js';
 import type { PolicyAction, RuleParts } from '../compiled-policy.js';
 import { checkKeys, isFields, readArray, readStrings } from '../manifest.js';
 import type { Fields, ManifestIdentity, ManifestReport } from '../manifest.js';
@@ -81,6 +81,7 @@ export function compileMeshAuthorization(
       rulesPath: `${body.path}.rules`,
     },
     end === undefined ? rules : rules.map((rule) => ({ ...rule, when: [...rule.when, end] })),
+    ruleBodies(options),
   );
 }
 

@@ -53,13 +53,13 @@ export abstract class PathTerm extends HttpTerm {
     this.mode = mode;
   }
 
-  protected abstract matches(path: string, facts: Facts): boolean;
+  protected abstract matches(path: string): boolean;
 
   protected override holds(facts: Facts): TermValue {
     if (facts.http === undefined) return needsHttp;
     const path = facts.path(this.mode);
     if (path === undefined) return unknown;
-    return this.matches(path, facts) ? yes : no;
+    return this.matches(path) ? yes : no;
   }
 
   override actual(facts: Facts): string | undefined {
@@ -79,11 +79,9 @@ export class PathGlobsTerm extends PathTerm {
     this.#globs = globs.filter((glob) => glob.exact === undefined);
   }
 
-  protected override matches(path: string, facts: Facts): boolean {
+  protected override matches(path: string): boolean {
     if (inSmallSet(this.#exact, path)) return true;
-    if (this.#globs.length === 0) return false;
-    const segments = facts.pathSegments(this.mode) ?? [];
-    for (const glob of this.#globs) if (matchSegmentGlob(glob, segments)) return true;
+    for (const glob of this.#globs) if (matchSegmentGlob(glob, path)) return true;
     return false;
   }
 

@@ -232,7 +232,7 @@ export class SpiffeIdsTerm extends Term {
   #matches(id: Principal | undefined): boolean {
     if (id === undefined) return false;
     if (inSmallSet(this.#exact, id.name)) return true;
-    for (const glob of this.#globs) if (matchSegmentGlob(glob, id.segments)) return true;
+    for (const glob of this.#globs) if (matchSegmentGlob(glob, id.name)) return true;
     return false;
   }
 

@@ -4,7 +4,11 @@ import type { Facts } from '../facts.js';
 import { no, yes } from '../tri.js';
 import type { TermValue } from '../tri.js';
 
+let terms = 0;
+
 export abstract class Term {
+  /** Tells terms apart: no two have the same. */
+  readonly id: number;
   /** The field as the policy writes it, such as `paths` or `notPrincipals`, or the key of a `when`. */
   readonly field: string;
   /** The values as written. */
@@ -13,6 +17,8 @@ export abstract class Term {
   readonly negated: boolean;
 
   constructor(field: string, values: readonly string[], negated: boolean) {
+    terms += 1;
+    this.id = terms;
     this.field = field;
     this.values = values;
     this.negated = negated;
