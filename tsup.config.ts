@@ -21,6 +21,8 @@ const configurations: Options[] = [
     entry: existing([
       ...modules.map((name) => [`${name}/index`, `src/${name}/index.ts`] as const),
       ['cli/main', 'src/cli/main.ts'],
+      // Loaded by path into a thread of its own: no subpath export leads to it.
+      ['vip/bfd/worker', 'src/vip/bfd/worker.ts'],
     ]),
     // Splitting keeps one class identity across subpaths.
     splitting: true,

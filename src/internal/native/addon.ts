@@ -21,7 +21,7 @@ export interface NativeAddon {
   setsockopt(fd: number, level: number, option: number, value: number | Uint8Array): void;
   /** At most `maxLength` (up to 1024) bytes of the option's value. */
   getsockopt(fd: number, level: number, option: number, maxLength: number): Buffer;
-  /** Attaches a classic BPF program: 1 to 256 instructions of 8 bytes (`struct sock_filter`). */
+  /** Attaches a classic BPF program: 1 to 4096 instructions of 8 bytes (`struct sock_filter`). */
   attachFilter(fd: number, instructions: Uint8Array): void;
   /** Moves the calling thread to the network namespace behind `fd`. Sockets keep the namespace they were made in. */
   setns(fd: number): void;
@@ -105,7 +105,7 @@ export function load(feature: string, platform: string, arch: string, from: stri
 }
 
 /** The nearest directory above whose package.json is this package's: the same from src/ and from any chunk in dist/. */
-function packageRoot(start: string): string | undefined {
+export function packageRoot(start: string): string | undefined {
   for (let directory = start; ; directory = dirname(directory)) {
     try {
       const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name?: unknown };

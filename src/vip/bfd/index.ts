@@ -1,0 +1,10 @@
+export { BfdService } from './service.js';
+export type { BfdAddOptions, BfdServiceOptions } from './service.js';
+export type { BfdSession } from './session-handle.js';
+export type { BfdMode, BfdSessionOptions, BfdTimerOptions, BfdTransport } from './settings.js';
+export type { BfdStatus } from './status.js';
+export type { BfdEvent } from './events.js';
+export { bfdPacketBytes, decodeBfdPacket, encodeBfdPacket } from './packet.js';
+export type { BfdDecodeReason, BfdDecoded, BfdPacket, BfdState } from './packet.js';
+export type { BfdDiagnostic } from './diagnostic.js';
+export type { BfdRefusal, BfdRefusals } from './engine.js';
