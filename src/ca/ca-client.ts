@@ -2,6 +2,7 @@ import { createClient } from '@connectrpc/connect';
 import type { Client, Transport } from '@connectrpc/connect';
 import { TrustBundle } from '../spiffe/index.js';
 import type { SpiffeId, TrustDomain } from '../spiffe/index.js';
+import type { AttestationEvidence } from './attestation/attestor.js';
 import { CaError } from './errors.js';
 import { CaService } from './gen/ca_pb.js';
 import type { Svid } from './gen/ca_pb.js';
@@ -45,6 +46,16 @@ export class CaClient {
   /** Attests this node with a one-time token. `csr` is DER (`createCsr`). */
   async join(request: { readonly token: string; readonly csr: Uint8Array }, options?: CallOptions): Promise<SvidGrant> {
     const message = { joinToken: request.token, csr: request.csr };
+    return this.#grant(await this.#call('join', () => this.#client.join(message, this.#callOptions(options))));
+  }
+
+  /** Attests this node with evidence that the CA has an attestor for. `csr` is DER (`createCsr`). */
+  async attest(
+    request: { readonly evidence: AttestationEvidence; readonly csr: Uint8Array },
+    options?: CallOptions,
+  ): Promise<SvidGrant> {
+    const { evidence, csr } = request;
+    const message = { evidence: { type: evidence.type, value: evidence.value }, csr };
     return this.#grant(await this.#call('join', () => this.#client.join(message, this.#callOptions(options))));
   }
 

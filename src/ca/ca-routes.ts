@@ -1,14 +1,17 @@
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import { describeError, noObserver, notify, silentLogger, systemClock } from '../core/index.js';
 import type { Clock, Logger, Observer } from '../core/index.js';
-import { readAgentId } from '../spiffe/index.js';
+import { agentId, readAgentId } from '../spiffe/index.js';
 import type { SpiffeId } from '../spiffe/index.js';
 import { TokenBuckets } from '../internal/token-bucket.js';
 import type { TokenBucketOptions } from '../internal/token-bucket.js';
+import type { AttestationEvidence, Attestor } from './attestation/attestor.js';
+import { joinTokenAttestor, joinTokenEvidence } from './attestation/join-token-attestor.js';
 import { publicKeyOfCsr } from './csr.js';
 import { CaError } from './errors.js';
 import type { CaEvent, CaOperation } from './events.js';
 import { CaService } from './gen/ca_pb.js';
+import type { JoinRequest } from './gen/ca_pb.js';
 import type { JoinTokens } from './join-tokens.js';
 import type { SpiffeCA } from './spiffe-ca.js';
 import { toWireError } from './wire-errors.js';
@@ -25,13 +28,15 @@ export interface CaRoutesOptions {
   readonly ca: SpiffeCA;
   /** Issues workload tokens; made by `ca.tokens`. */
   readonly tokens: WorkloadTokenIssuer;
-  /** From `ca.joinTokens()`. Without it nobody can join. */
+  /** From `ca.joinTokens()`. Without it nobody can join by a join token. */
   readonly joinTokens?: JoinTokens | undefined;
+  /** Other ways to join, each by its type. Without them and without join tokens nobody can. */
+  readonly attestors?: readonly Attestor[] | undefined;
   /** The verified client of a call, `undefined` when it presented no certificate. Must not guess. */
   readonly peerOf: (context: HandlerContext) => CaPeer | undefined;
   /**
-   * Whether a node is part of the mesh (still): one that is not gets no renewal, so that removing a node ends its
-   * certificate's life. Default: every node is.
+   * Whether a node is part of the mesh (still): one that is not cannot join, and gets no renewal, so that removing a node
+   * ends its certificate's life. Default: every node is.
    */
   readonly knowsNode?: ((node: string) => boolean) | undefined;
   /** Lifetime of the SVIDs issued to agents. Default: the CA's. */
@@ -51,15 +56,16 @@ export const joinMethodPath = `/${CaService.typeName}/${CaService.method.join.na
 const maxWorkloadIdLength = 2048;
 
 /**
- * The CA as a gRPC service, for agents. Every answer rests on the caller's verified certificate, or for `Join` on a join
- * token; the message itself says only which key or workload it is about. Only agent IDs are ever issued here: never a
+ * The CA as a gRPC service, for agents. Every answer rests on the caller's verified certificate, or for `Join` on
+ * evidence that an attestor takes; the message itself says only which key or workload it is about. Only agent IDs are ever issued here: never a
  * controller's, never another node's. Every refusal has a code, a line in the log and a `ca-refused` event.
+ * Throws `CA_REQUEST_INVALID` for two attestors of one type.
  */
 export function caRoutes(options: CaRoutesOptions): (router: ConnectRouter) => void {
   const service = new CaRequests(options);
   return (router) => {
     router.service(CaService, {
-      join: ({ joinToken, csr }) => service.answer('join', undefined, () => service.join(joinToken, csr)),
+      join: (request, { signal }) => service.answer('join', undefined, () => service.join(request, signal)),
       renew: ({ csr }, context) => service.asAgent('renew', context, (agent) => service.renew(agent, csr)),
       issueWorkloadToken: ({ workload }, context) =>
         service.asAgent('workload-token', context, (agent) => service.workloadToken(agent, workload)),
@@ -83,6 +89,7 @@ class CaRequests {
   readonly #observer: Observer<CaEvent>;
   readonly #svidLimit: TokenBuckets;
   readonly #tokenLimit: TokenBuckets;
+  readonly #attestors: ReadonlyMap<string, Attestor>;
 
   constructor(options: CaRoutesOptions) {
     const { clock = systemClock, logger = silentLogger, observer = noObserver, limits } = options;
@@ -91,27 +98,27 @@ class CaRequests {
     this.#observer = observer;
     this.#svidLimit = new TokenBuckets(limits?.svid ?? { burst: 20, perSecond: 1 }, clock);
     this.#tokenLimit = new TokenBuckets(limits?.workloadToken ?? { burst: 500, perSecond: 100 }, clock);
+    this.#attestors = attestorsOf(options);
   }
 
-  /** The token is used up only once the request is known to be good, and before the certificate is made. */
-  async join(joinToken: string, csr: Uint8Array): Promise<SvidAnswer> {
-    const { joinTokens, ca, svidTtlMs } = this.#options;
-    if (joinTokens === undefined) {
-      throw new CaError('CA_JOIN_TOKEN_UNKNOWN', 'this CA takes no join tokens');
-    }
-    const { node } = joinTokens.check(joinToken);
+  /** The evidence is used up only once the request is known to be good, and before the certificate is made. */
+  async join(request: JoinRequest, signal: AbortSignal): Promise<SvidAnswer> {
+    const { ca, svidTtlMs } = this.#options;
+    const { type, value } = evidenceOf(request);
+    const attestor = this.#attestors.get(type);
+    if (attestor === undefined) throw unknownEvidence(type);
+    const { node, how, confirm } = await attestor.attest(value, { signal });
+    const spiffeId = agentIdOf(ca, node);
     this.#requireRate(this.#svidLimit, node);
-    const { spki: publicKey } = publicKeyOfCsr(csr);
-    const { agent } = await joinTokens.redeem(joinToken);
-    const issued = await ca.issueX509Svid({
-      spiffeId: agent,
-      publicKey,
-      ttlMs: svidTtlMs,
-      requester: `join token of ${node}`,
-    });
+    this.#requireKnown(node, 'it cannot join');
+    ca.denyList.require(spiffeId, node);
+    const { spki: publicKey } = publicKeyOfCsr(request.csr);
+    await confirm?.({ signal });
+    const issued = await ca.issueX509Svid({ spiffeId, publicKey, ttlMs: svidTtlMs, requester: how });
     this.#logger.info('node joined', {
       node,
-      spiffe_id: agent.toString(),
+      by: type,
+      spiffe_id: spiffeId.toString(),
       serial: issued.serialNumber,
       not_after: issued.notAfter.toISOString(),
     });
@@ -119,12 +126,9 @@ class CaRequests {
   }
 
   async renew(agent: Agent, csr: Uint8Array): Promise<SvidAnswer> {
-    const { ca, svidTtlMs, knowsNode } = this.#options;
+    const { ca, svidTtlMs } = this.#options;
     this.#requireRate(this.#svidLimit, agent.node);
-    if (knowsNode?.(agent.node) === false) {
-      const message = `node ${agent.node} is not part of the mesh, so its certificate is not renewed`;
-      throw new CaError('CA_NODE_UNKNOWN', message, { fields: { node: agent.node } });
-    }
+    this.#requireKnown(agent.node, 'its certificate is not renewed');
     const issued = await ca.issueX509Svid({
       spiffeId: agent.spiffeId,
       csr,
@@ -184,6 +188,12 @@ class CaRequests {
     return { ...peer, node };
   }
 
+  #requireKnown(node: string, consequence: string): void {
+    if (this.#options.knowsNode?.(node) !== false) return;
+    const message = `node ${node} is not part of the mesh, so ${consequence}`;
+    throw new CaError('CA_NODE_UNKNOWN', message, { fields: { node } });
+  }
+
   #requireRate(limit: TokenBuckets, node: string): void {
     if (limit.take(node)) return;
     throw new CaError('CA_RATE_LIMITED', `node ${node} asks too often; try again later`, { fields: { node } });
@@ -214,4 +224,33 @@ class CaRequests {
 interface SvidAnswer {
   readonly svid: { readonly certificates: Uint8Array[] };
   readonly bundle: string;
+}
+
+function attestorsOf({ joinTokens, attestors = [] }: CaRoutesOptions): ReadonlyMap<string, Attestor> {
+  const all = joinTokens === undefined ? attestors : [joinTokenAttestor(joinTokens), ...attestors];
+  const byType = new Map(all.map((attestor) => [attestor.type, attestor]));
+  if (byType.size === all.length && !byType.has('')) return byType;
+  throw new CaError('CA_REQUEST_INVALID', 'expected attestors with a type each, and no two of the same');
+}
+
+function evidenceOf({ joinToken, evidence }: JoinRequest): AttestationEvidence {
+  if (evidence === undefined) return { type: joinTokenEvidence, value: joinToken };
+  if (joinToken === '') return evidence;
+  throw new CaError('CA_ATTESTATION_UNKNOWN', 'expected either a join token or other evidence, got both');
+}
+
+/** The type is not repeated: it comes from a caller that is not known. */
+function unknownEvidence(type: string): CaError {
+  return type === joinTokenEvidence
+    ? new CaError('CA_JOIN_TOKEN_UNKNOWN', 'this CA takes no join tokens')
+    : new CaError('CA_ATTESTATION_UNKNOWN', 'this CA takes no evidence of this type');
+}
+
+function agentIdOf(ca: SpiffeCA, node: string): SpiffeId {
+  try {
+    return agentId(ca.trustDomain, node);
+  } catch (cause) {
+    const message = 'expected the attested name of a node to be one segment of a SPIFFE ID';
+    throw new CaError('CA_ATTESTATION_REFUSED', message, { cause });
+  }
 }

@@ -91,7 +91,7 @@ export const caErrorCodes = defineErrorCodes({
     fix: 'Call with the agent’s own SVID.',
   },
   CA_NODE_UNKNOWN: {
-    when: 'The agent of a node that is not (or no longer) part of the mesh asked for a renewal.',
+    when: 'The agent of a node that is not (or no longer) part of the mesh asked to join or to renew.',
     fix: "Add the node's manifest again, or let the certificate end.",
   },
   CA_NOT_AN_AGENT: {
@@ -100,11 +100,11 @@ export const caErrorCodes = defineErrorCodes({
   },
   CA_SVID_EXPIRED: {
     when: 'An SVID is past its end: it is never renewed.',
-    fix: 'Attest again, with a new join token.',
+    fix: 'Attest again, with a new join token or a Kubernetes token.',
   },
   CA_NOT_ATTESTED: {
     when: 'An agent starts without a usable SVID on disk and without a way to attest.',
-    fix: 'Give it a join token with its root pin.',
+    fix: 'Give it a join token with its root pin, or a Kubernetes token and the pin.',
   },
   CA_JOIN_TOKEN_UNKNOWN: {
     when: 'A join token is malformed or was never issued by this CA (or is long gone).',
@@ -121,6 +121,78 @@ export const caErrorCodes = defineErrorCodes({
   CA_JOIN_TOKEN_LIMIT: {
     when: 'There are too many unused join tokens.',
     fix: 'Let some expire or be used before making more.',
+  },
+  CA_ATTESTATION_UNKNOWN: {
+    when: 'A node attests by a kind of evidence that this CA has no attestor for, or by more than one.',
+    fix: 'Configure that attestor at the controller, or let the agent join by what the controller takes.',
+  },
+  CA_ATTESTATION_REFUSED: {
+    when: 'An attestor does not take the evidence of a node, or names a node that cannot be one.',
+    fix: 'As the message of the attestor says.',
+  },
+  CA_ATTESTATION_UNAVAILABLE: {
+    when: 'Whoever could confirm the evidence of a node cannot be asked now, such as the API server for its keys or a review.',
+    fix: 'See the cause in the controller’s log: the address, authorities and bearer token of the API server, and the right to create tokenreviews. Agents try again.',
+  },
+  CA_ATTESTATION_LIMIT: {
+    when: 'A node, or all together, used more evidence within a day than can be remembered.',
+    fix: 'Find out why the agent joins so often: keep its data directory over restarts.',
+  },
+  CA_KUBERNETES_TOKEN_MALFORMED: {
+    when: 'A Kubernetes token is not a compact JWS with the claims of a service account token.',
+    fix: 'Give the agent the file of a projected service-account token.',
+  },
+  CA_KUBERNETES_TOKEN_ALGORITHM: {
+    when: 'A Kubernetes token has a signature algorithm that is not accepted, or one that its key does not make.',
+    fix: 'Look at the header of the token: only RS256, ES256, ES384 and ES512 are accepted.',
+  },
+  CA_KUBERNETES_TOKEN_KEY_UNKNOWN: {
+    when: 'A Kubernetes token is signed by a key that the issuer’s key set does not hold.',
+    fix: 'Check that the controller has the keys of the cluster that the agent runs in.',
+  },
+  CA_KUBERNETES_TOKEN_SIGNATURE: {
+    when: 'The signature of a Kubernetes token does not verify.',
+    fix: 'Somebody changed or forged it: look into it.',
+  },
+  CA_KUBERNETES_TOKEN_ISSUER: {
+    when: 'A Kubernetes token is of another issuer.',
+    fix: 'Give the controller the issuer of the cluster (kubectl get --raw /.well-known/openid-configuration).',
+  },
+  CA_KUBERNETES_TOKEN_SUBJECT: {
+    when: 'A Kubernetes token is not of the agents’ service account.',
+    fix: 'Run the agent under the service account that the controller is configured with.',
+  },
+  CA_KUBERNETES_TOKEN_AUDIENCE: {
+    when: 'A Kubernetes token is not for the controller’s audience, or not for it alone.',
+    fix: 'Set `audience` of the projected volume to the controller’s.',
+  },
+  CA_KUBERNETES_TOKEN_LIFETIME: {
+    when: 'A Kubernetes token never ends, as that of a secret does, or lives longer than is accepted.',
+    fix: 'Use a projected token, with an `expirationSeconds` within the controller’s bound.',
+  },
+  CA_KUBERNETES_TOKEN_EXPIRED: {
+    when: 'A Kubernetes token is past its end.',
+    fix: 'The kubelet replaces the file in time; check it, and the clocks of node and controller.',
+  },
+  CA_KUBERNETES_TOKEN_NOT_YET_VALID: {
+    when: 'A Kubernetes token begins in the future, by more than clocks may differ.',
+    fix: 'Correct the clock of the controller or of the API server.',
+  },
+  CA_KUBERNETES_TOKEN_NOT_BOUND: {
+    when: 'A Kubernetes token does not say which pod and node it is bound to.',
+    fix: 'Use a projected token of Kubernetes 1.30 or later; one made by `kubectl create token` is not bound to a pod on a node.',
+  },
+  CA_KUBERNETES_TOKEN_USED: {
+    when: 'A Kubernetes token was used before.',
+    fix: 'The agent waits for the kubelet to replace it. If the agent did not use it, someone else did: look into it.',
+  },
+  CA_KUBERNETES_REVIEW_REFUSED: {
+    when: 'The API server does not accept a Kubernetes token that its own key has signed.',
+    fix: 'Its pod, node or service account was deleted, or the audience is not the token’s: see the controller’s log.',
+  },
+  CA_KUBERNETES_REVIEW_MISMATCH: {
+    when: 'The API server says something else about a Kubernetes token than the token itself.',
+    fix: 'Check that keys and API server are of the same cluster, of version 1.30 or later.',
   },
   CA_WORKLOAD_NOT_ON_NODE: {
     when: 'A workload token was asked for a workload that the registry does not place on the calling node.',

@@ -7,6 +7,7 @@ import { keyDerivationSchema, loadStoreKey, newKeyDerivation, seal, unseal } fro
 import type { StoreKeySource } from './store-key.js';
 import { lockStore } from './store-lock.js';
 import type { StoreLock } from './store-lock.js';
+import { caDocuments } from './store.js';
 import type { CaDocument, CaStore } from './store.js';
 
 export interface FileStoreOptions {
@@ -17,7 +18,6 @@ export interface FileStoreOptions {
 }
 
 const maxDocumentBytes = 64 * 1024 * 1024;
-const documents: readonly CaDocument[] = ['authority', 'join-tokens'];
 
 /**
  * The manifest says what the store holds, so that a document that went missing is noticed instead of taken for a fresh
@@ -27,7 +27,7 @@ const manifestSchema = z.strictObject({
   format: z.literal('meshwright-ca-store/1'),
   derivation: keyDerivationSchema,
   check: z.base64(),
-  documents: z.array(z.enum(['authority', 'join-tokens'])),
+  documents: z.array(z.enum(caDocuments)),
 });
 type Manifest = z.output<typeof manifestSchema>;
 
@@ -146,7 +146,7 @@ class FileStore implements CaStore {
     const bytes = await readFileIfPresent(join(this.#directory, 'store.json'), 64 * 1024);
     if (bytes === undefined) {
       const left = (await readdir(this.#directory)).filter((name) =>
-        documents.some((each) => name === `${each}.sealed`),
+        caDocuments.some((each) => name === `${each}.sealed`),
       );
       if (left.length > 0) throw this.#corrupt(`store.json is missing, but ${left.join(', ')} is there`);
       return undefined;

@@ -3,7 +3,9 @@ import type { Clock, LatestValue, Observer } from '../core/index.js';
 import { SpiffeId, TrustDomain } from '../spiffe/index.js';
 import type { TrustBundle } from '../spiffe/index.js';
 import { writePem } from '../internal/der/pem.js';
-import type { AuditEntry, AuditLog } from './audit-log.js';
+import type { AuditLog } from './audit-log.js';
+import type { AuditEntry } from './audit-record.js';
+import { UsedEvidence } from './attestation/used-evidence.js';
 import { Authority } from './authority.js';
 import { decodeAuthorityState, encodeAuthorityState, newAuthorityState, withKnownUse } from './authority-state.js';
 import type { AuthorityState } from './authority-state.js';
@@ -113,6 +115,7 @@ export class SpiffeCA implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   private constructor(store: CaStore, state: AuthorityState, options: CommonOptions) {
+  #usedEvidence: Promise<UsedEvidence> | undefined;
     const { clock = systemClock, observer = noObserver, svidTtlMs = 24 * 60 * 60 * 1000 } = options;
     this.svidTtlMs = requireTtl(svidTtlMs);
     this.#store = store;
@@ -301,6 +304,13 @@ export class SpiffeCA implements AsyncDisposable {
   }
 
   /** Closes the store and the audit log; nothing is issued afterwards. Idempotent. */
+  /** What evidence was used up at this CA, kept in its store. One object per CA. Throws `CA_STORE_CORRUPT`, `CA_CLOSED`. */
+  usedEvidence(): Promise<UsedEvidence> {
+    this.#requireOpen();
+    this.#usedEvidence ??= UsedEvidence.load({ clock: this.#clock, store: this.#store });
+    return this.#usedEvidence;
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#authority
       .close()

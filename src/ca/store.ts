@@ -16,4 +16,5 @@ export interface CaStore {
 }
 
 /** The documents there are. */
-export type CaDocument = 'authority' | 'join-tokens';
+export const caDocuments = ['authority', 'join-tokens', 'used-evidence'] as const;
+export type CaDocument = (typeof caDocuments)[number];

@@ -32,7 +32,7 @@ export type SvidRequest = (csr: Uint8Array, options: { readonly signal: AbortSig
 export interface SvidRenewerOptions {
   /** Who we are. The CA must grant exactly this. */
   readonly spiffeId: SpiffeId;
-  /** How to get an SVID without having one (a join token). Without it, only a kept identity can start. */
+  /** How to get an SVID without having one (a join token, or other evidence). Without it, only a kept identity can start. */
   readonly attest?: SvidRequest | undefined;
   /** Makes the request that renews, authenticated by the SVID in `identity.svid`. Called once. */
   readonly renew: (identity: { readonly svid: SvidSource; readonly bundle: BundleSource }) => SvidRequest;
@@ -60,8 +60,16 @@ export interface SvidRenewerStatus {
   readonly lastFailure?: string | undefined;
 }
 
-/** What may pass by itself; any other failure of attestation is final. */
-const passing = new Set(['CA_UNAVAILABLE', 'CA_RATE_LIMITED', 'CA_INTERNAL', 'CA_CLOSED']);
+/** What may pass by itself; any other failure of attestation is final. A Kubernetes token is replaced in its file. */
+const passing = new Set([
+  'CA_UNAVAILABLE',
+  'CA_RATE_LIMITED',
+  'CA_INTERNAL',
+  'CA_CLOSED',
+  'CA_ATTESTATION_UNAVAILABLE',
+  'CA_KUBERNETES_TOKEN_EXPIRED',
+  'CA_KUBERNETES_TOKEN_USED',
+]);
 /** Wall time may be changed at any moment, so nobody sleeps longer without looking at it. */
 const longestSleepMs = 30_000;
 

@@ -12,13 +12,15 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file ca.proto.
  */
 export const file_ca: GenFile = /*@__PURE__*/
-  fileDesc("CghjYS5wcm90bxIQbWVzaHdyaWdodC5jYS52MSIuCgtKb2luUmVxdWVzdBISCgpqb2luX3Rva2VuGAEgASgJEgsKA2NzchgCIAEoDCJECgxKb2luUmVzcG9uc2USJAoEc3ZpZBgBIAEoCzIWLm1lc2h3cmlnaHQuY2EudjEuU3ZpZBIOCgZidW5kbGUYAiABKAkiGwoMUmVuZXdSZXF1ZXN0EgsKA2NzchgBIAEoDCJFCg1SZW5ld1Jlc3BvbnNlEiQKBHN2aWQYASABKAsyFi5tZXNod3JpZ2h0LmNhLnYxLlN2aWQSDgoGYnVuZGxlGAIgASgJIhwKBFN2aWQSFAoMY2VydGlmaWNhdGVzGAEgAygMIi0KGUlzc3VlV29ya2xvYWRUb2tlblJlcXVlc3QSEAoId29ya2xvYWQYASABKAkiQgoaSXNzdWVXb3JrbG9hZFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSFQoNZXhwaXJlc19hdF9tcxgCIAEoAyIUChJXYXRjaEJ1bmRsZVJlcXVlc3QiJQoTV2F0Y2hCdW5kbGVSZXNwb25zZRIOCgZidW5kbGUYASABKAky6wIKCUNhU2VydmljZRJFCgRKb2luEh0ubWVzaHdyaWdodC5jYS52MS5Kb2luUmVxdWVzdBoeLm1lc2h3cmlnaHQuY2EudjEuSm9pblJlc3BvbnNlEkgKBVJlbmV3Eh4ubWVzaHdyaWdodC5jYS52MS5SZW5ld1JlcXVlc3QaHy5tZXNod3JpZ2h0LmNhLnYxLlJlbmV3UmVzcG9uc2USbwoSSXNzdWVXb3JrbG9hZFRva2VuEisubWVzaHdyaWdodC5jYS52MS5Jc3N1ZVdvcmtsb2FkVG9rZW5SZXF1ZXN0GiwubWVzaHdyaWdodC5jYS52MS5Jc3N1ZVdvcmtsb2FkVG9rZW5SZXNwb25zZRJcCgtXYXRjaEJ1bmRsZRIkLm1lc2h3cmlnaHQuY2EudjEuV2F0Y2hCdW5kbGVSZXF1ZXN0GiUubWVzaHdyaWdodC5jYS52MS5XYXRjaEJ1bmRsZVJlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("CghjYS5wcm90bxIQbWVzaHdyaWdodC5jYS52MSJcCgtKb2luUmVxdWVzdBISCgpqb2luX3Rva2VuGAEgASgJEgsKA2NzchgCIAEoDBIsCghldmlkZW5jZRgDIAEoCzIaLm1lc2h3cmlnaHQuY2EudjEuRXZpZGVuY2UiJwoIRXZpZGVuY2USDAoEdHlwZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJECgxKb2luUmVzcG9uc2USJAoEc3ZpZBgBIAEoCzIWLm1lc2h3cmlnaHQuY2EudjEuU3ZpZBIOCgZidW5kbGUYAiABKAkiGwoMUmVuZXdSZXF1ZXN0EgsKA2NzchgBIAEoDCJFCg1SZW5ld1Jlc3BvbnNlEiQKBHN2aWQYASABKAsyFi5tZXNod3JpZ2h0LmNhLnYxLlN2aWQSDgoGYnVuZGxlGAIgASgJIhwKBFN2aWQSFAoMY2VydGlmaWNhdGVzGAEgAygMIi0KGUlzc3VlV29ya2xvYWRUb2tlblJlcXVlc3QSEAoId29ya2xvYWQYASABKAkiQgoaSXNzdWVXb3JrbG9hZFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSFQoNZXhwaXJlc19hdF9tcxgCIAEoAyIUChJXYXRjaEJ1bmRsZVJlcXVlc3QiJQoTV2F0Y2hCdW5kbGVSZXNwb25zZRIOCgZidW5kbGUYASABKAky6wIKCUNhU2VydmljZRJFCgRKb2luEh0ubWVzaHdyaWdodC5jYS52MS5Kb2luUmVxdWVzdBoeLm1lc2h3cmlnaHQuY2EudjEuSm9pblJlc3BvbnNlEkgKBVJlbmV3Eh4ubWVzaHdyaWdodC5jYS52MS5SZW5ld1JlcXVlc3QaHy5tZXNod3JpZ2h0LmNhLnYxLlJlbmV3UmVzcG9uc2USbwoSSXNzdWVXb3JrbG9hZFRva2VuEisubWVzaHdyaWdodC5jYS52MS5Jc3N1ZVdvcmtsb2FkVG9rZW5SZXF1ZXN0GiwubWVzaHdyaWdodC5jYS52MS5Jc3N1ZVdvcmtsb2FkVG9rZW5SZXNwb25zZRJcCgtXYXRjaEJ1bmRsZRIkLm1lc2h3cmlnaHQuY2EudjEuV2F0Y2hCdW5kbGVSZXF1ZXN0GiUubWVzaHdyaWdodC5jYS52MS5XYXRjaEJ1bmRsZVJlc3BvbnNlMAFiBnByb3RvMw");
 
 /**
  * @generated from message meshwright.ca.v1.JoinRequest
  */
 export type JoinRequest = Message<"meshwright.ca.v1.JoinRequest"> & {
   /**
+   * The same as evidence of the type `join-token`.
+   *
    * @generated from field: string join_token = 1;
    */
   joinToken: string;
@@ -29,6 +31,13 @@ export type JoinRequest = Message<"meshwright.ca.v1.JoinRequest"> & {
    * @generated from field: bytes csr = 2;
    */
   csr: Uint8Array;
+
+  /**
+   * Instead of a join token; a request with both is refused.
+   *
+   * @generated from field: meshwright.ca.v1.Evidence evidence = 3;
+   */
+  evidence?: Evidence;
 };
 
 /**
@@ -37,6 +46,34 @@ export type JoinRequest = Message<"meshwright.ca.v1.JoinRequest"> & {
  */
 export const JoinRequestSchema: GenMessage<JoinRequest> = /*@__PURE__*/
   messageDesc(file_ca, 0);
+
+/**
+ * What proves which node the caller is.
+ *
+ * @generated from message meshwright.ca.v1.Evidence
+ */
+export type Evidence = Message<"meshwright.ca.v1.Evidence"> & {
+  /**
+   * Names the attestor that understands it, such as `kubernetes-token`.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * Secret.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message meshwright.ca.v1.Evidence.
+ * Use `create(EvidenceSchema)` to create a new message.
+ */
+export const EvidenceSchema: GenMessage<Evidence> = /*@__PURE__*/
+  messageDesc(file_ca, 1);
 
 /**
  * @generated from message meshwright.ca.v1.JoinResponse
@@ -60,7 +97,7 @@ export type JoinResponse = Message<"meshwright.ca.v1.JoinResponse"> & {
  * Use `create(JoinResponseSchema)` to create a new message.
  */
 export const JoinResponseSchema: GenMessage<JoinResponse> = /*@__PURE__*/
-  messageDesc(file_ca, 1);
+  messageDesc(file_ca, 2);
 
 /**
  * @generated from message meshwright.ca.v1.RenewRequest
@@ -79,7 +116,7 @@ export type RenewRequest = Message<"meshwright.ca.v1.RenewRequest"> & {
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema: GenMessage<RenewRequest> = /*@__PURE__*/
-  messageDesc(file_ca, 2);
+  messageDesc(file_ca, 3);
 
 /**
  * @generated from message meshwright.ca.v1.RenewResponse
@@ -103,7 +140,7 @@ export type RenewResponse = Message<"meshwright.ca.v1.RenewResponse"> & {
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema: GenMessage<RenewResponse> = /*@__PURE__*/
-  messageDesc(file_ca, 3);
+  messageDesc(file_ca, 4);
 
 /**
  * @generated from message meshwright.ca.v1.Svid
@@ -122,7 +159,7 @@ export type Svid = Message<"meshwright.ca.v1.Svid"> & {
  * Use `create(SvidSchema)` to create a new message.
  */
 export const SvidSchema: GenMessage<Svid> = /*@__PURE__*/
-  messageDesc(file_ca, 4);
+  messageDesc(file_ca, 5);
 
 /**
  * @generated from message meshwright.ca.v1.IssueWorkloadTokenRequest
@@ -141,7 +178,7 @@ export type IssueWorkloadTokenRequest = Message<"meshwright.ca.v1.IssueWorkloadT
  * Use `create(IssueWorkloadTokenRequestSchema)` to create a new message.
  */
 export const IssueWorkloadTokenRequestSchema: GenMessage<IssueWorkloadTokenRequest> = /*@__PURE__*/
-  messageDesc(file_ca, 5);
+  messageDesc(file_ca, 6);
 
 /**
  * @generated from message meshwright.ca.v1.IssueWorkloadTokenResponse
@@ -165,7 +202,7 @@ export type IssueWorkloadTokenResponse = Message<"meshwright.ca.v1.IssueWorkload
  * Use `create(IssueWorkloadTokenResponseSchema)` to create a new message.
  */
 export const IssueWorkloadTokenResponseSchema: GenMessage<IssueWorkloadTokenResponse> = /*@__PURE__*/
-  messageDesc(file_ca, 6);
+  messageDesc(file_ca, 7);
 
 /**
  * @generated from message meshwright.ca.v1.WatchBundleRequest
@@ -178,7 +215,7 @@ export type WatchBundleRequest = Message<"meshwright.ca.v1.WatchBundleRequest"> 
  * Use `create(WatchBundleRequestSchema)` to create a new message.
  */
 export const WatchBundleRequestSchema: GenMessage<WatchBundleRequest> = /*@__PURE__*/
-  messageDesc(file_ca, 7);
+  messageDesc(file_ca, 8);
 
 /**
  * @generated from message meshwright.ca.v1.WatchBundleResponse
@@ -197,14 +234,14 @@ export type WatchBundleResponse = Message<"meshwright.ca.v1.WatchBundleResponse"
  * Use `create(WatchBundleResponseSchema)` to create a new message.
  */
 export const WatchBundleResponseSchema: GenMessage<WatchBundleResponse> = /*@__PURE__*/
-  messageDesc(file_ca, 8);
+  messageDesc(file_ca, 9);
 
 /**
  * @generated from service meshwright.ca.v1.CaService
  */
 export const CaService: GenService<{
   /**
-   * Attests a new node with a one-time join token. The only call that needs no client certificate.
+   * Attests a node by a one-time join token, or by other evidence. The only call that needs no client certificate.
    *
    * @generated from rpc meshwright.ca.v1.CaService.Join
    */

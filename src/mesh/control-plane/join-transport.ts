@@ -16,8 +16,8 @@ import { untrusted } from './untrusted.js';
 export interface JoinTransportOptions {
   /** `ip:port` of the controller. */
   readonly address: SocketAddress | string;
-  /** `sha256:<hex>`, as handed out with the join token. */
-  readonly rootPin: string;
+  /** `sha256:<hex>`, as handed out with the join token; several while the root is replaced. */
+  readonly rootPin: string | readonly string[];
   readonly trustDomain: TrustDomain;
   /** For TCP and TLS together. Default 10 000 ms. */
   readonly connectTimeoutMs?: number | undefined;
@@ -30,15 +30,16 @@ export interface JoinTransportOptions {
  * controller of `trustDomain`. Throws `CA_REQUEST_INVALID` for a pin that does not parse.
  */
 export function joinTransport(options: JoinTransportOptions): ClosableTransport {
-  const { rootPin, trustDomain, clock = systemClock, connectTimeoutMs: timeoutMs = 10_000 } = options;
+  const { trustDomain, clock = systemClock, connectTimeoutMs: timeoutMs = 10_000 } = options;
   const address = typeof options.address === 'string' ? parseSocketAddress(options.address) : options.address;
   const where = formatSocketAddress(address);
+  const pins = [options.rootPin].flat();
 
   const verify = (socket: TLSSocket): void => {
     const certificates = peerCertificates(socket);
-    const root = certificates.find((der) => matchesPin(der, rootPin));
+    const root = certificates.find((der) => matchesPin(der, pins));
     if (root === undefined) {
-      const message = `the chain of the server at ${where} does not hold the pinned root; the join token was not sent`;
+      const message = `the chain of the server at ${where} does not hold the pinned root; nothing was sent`;
       throw new ControlPlaneError('MESH_CONTROL_PLANE_PIN_MISMATCH', message);
     }
     const { spiffeId } = untrusted(() => {
@@ -46,7 +47,7 @@ export function joinTransport(options: JoinTransportOptions): ClosableTransport 
       return verifyX509Svid({ certificates, bundle, now: clock.now() });
     });
     if (isControllerId(spiffeId)) return;
-    const message = `expected the controller at ${where}, found ${spiffeId.toString()}; the join token was not sent`;
+    const message = `expected the controller at ${where}, found ${spiffeId.toString()}; nothing was sent`;
     throw new ControlPlaneError('MESH_CONTROL_PLANE_NOT_CONTROLLER', message);
   };
 
@@ -63,9 +64,10 @@ export function joinTransport(options: JoinTransportOptions): ClosableTransport 
   return closableTransport(sessions);
 }
 
-function matchesPin(der: Uint8Array, pin: string): boolean {
+function matchesPin(der: Uint8Array, pins: readonly string[]): boolean {
   try {
-    return matchesRootPin(new X509Certificate(der).publicKey, pin);
+    const { publicKey } = new X509Certificate(der);
+    return pins.some((pin) => matchesRootPin(publicKey, pin));
   } catch (error) {
     // A pin that does not parse is the caller's mistake and must not look like a mismatch; a key that Node cannot read is one.
     if (error instanceof Error && 'code' in error && error.code === 'CA_REQUEST_INVALID') throw error;
