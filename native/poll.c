@@ -25,6 +25,7 @@ typedef struct {
   napi_async_context context;
   napi_async_cleanup_hook_handle hook;
   uv_handle_t *handle;
+  int events;
   int closing;
   int references; /* one for the uv handle, one for the JavaScript value */
 } mw_poll;
@@ -75,6 +76,9 @@ static void on_ready(uv_handle_t *handle, int status, int events) {
       if (napi_get_and_clear_last_exception(env, &thrown) == napi_ok) napi_fatal_exception(env, thrown);
     }
   }
+  /* A pending socket error (ENOBUFS of netlink, ENETDOWN of a packet socket) makes libuv stop the handle. The callback has
+   * taken the error off by reading, and what comes after it must not go unheard. */
+  if (status < 0 && !poll->closing) uv_poll_start(handle, poll->events, on_ready);
   napi_close_handle_scope(env, scope);
 }
 
@@ -124,6 +128,7 @@ static napi_value mw_poll_open(napi_env env, napi_callback_info info) {
   }
   poll->env = env;
   poll->handle = handle;
+  poll->events = events;
   uv_handle_set_data(handle, poll);
   int failed = uv_poll_init(loop, handle, fd);
   if (failed != 0) {

@@ -114,12 +114,12 @@ static napi_value mw_attach_filter(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   int32_t fd;
   mw_bytes code;
-  struct sock_filter instructions[256];
+  struct sock_filter instructions[4096]; /* BPF_MAXINSNS */
   if (!mw_arguments(env, info, 2, arguments)) return NULL;
   TRY(napi_get_value_int32(env, arguments[0], &fd));
   TRY(mw_get_bytes(env, arguments[1], &code));
   if (code.length == 0 || code.length % sizeof *instructions != 0 || code.length > sizeof instructions) {
-    mw_throw_type(env, "attachFilter: expected 1 to 256 instructions of 8 bytes");
+    mw_throw_type(env, "attachFilter: expected 1 to 4096 instructions of 8 bytes");
     return NULL;
   }
   memcpy(instructions, code.data, code.length);

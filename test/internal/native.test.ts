@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { isNativeAddonAvailable, load, nativeAddon } from '../../src/internal/native/addon.js';
-import { AF_INET, AF_INET6, SOCK_DGRAM } from '../../src/internal/native/constants.js';
+import { AF_INET, AF_INET6, POLL_READABLE, SOCK_DGRAM } from '../../src/internal/native/constants.js';
 import { isSystemError } from '../../src/internal/native/errors.js';
 import {
   NETLINK_ROUTE,
@@ -155,6 +155,33 @@ describeRequiring({ native: true }, 'the native addon', () => {
     socket.close();
     socket.close();
     await expect(socket.request(18, 0, Buffer.alloc(16))).rejects.toThrow('closed');
+  });
+
+  test('a poll outlives the errors of its socket', async () => {
+    const receiver = addon().socket(AF_INET, SOCK_DGRAM, 0);
+    const sender = addon().socket(AF_INET, SOCK_DGRAM, 0);
+    addon().bind(receiver, encodeSockaddr('127.0.0.1', 0));
+    addon().connect(sender, addon().getsockname(receiver));
+    addon().close(receiver);
+    const statuses: number[] = [];
+    const poll = addon().poll(sender, POLL_READABLE, (status) => {
+      statuses.push(status);
+      try {
+        addon().recvmsg(sender, Buffer.alloc(4));
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ECONNREFUSED' });
+      }
+    });
+    try {
+      for (const count of [1, 2, 3]) {
+        addon().sendto(sender, Buffer.from('nobody listens'));
+        await expect.poll(() => statuses.length).toBe(count);
+      }
+      expect(statuses.every((status) => status < 0)).toBe(true);
+    } finally {
+      addon().pollClose(poll);
+      addon().close(sender);
+    }
   });
 
   test('workers end with polls open, and what a callback throws is an uncaught exception', async () => {

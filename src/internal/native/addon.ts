@@ -29,7 +29,7 @@ export interface NativeAddon {
   sendto(fd: number, data: Uint8Array, address?: Uint8Array): number;
   /** One message, or undefined when it would block. */
   recvmsg(fd: number, buffer: Uint8Array): NativeMessage | undefined;
-  /** Watches a descriptor on this thread's event loop. `events`: 1 readable, 2 writable. `status` is 0 or a negative errno. */
+  /** Watches a descriptor on this thread's event loop. `events`: 1 readable, 2 writable. `status` is 0, or a negative errno when the socket has an error, which reading takes off. */
   poll(fd: number, events: number, callback: (status: number, events: number) => void): NativePoll;
   /** No callback runs after it returns; close the descriptor only afterwards. */
   pollClose(poll: NativePoll): void;

@@ -1,0 +1,73 @@
+// One L2Link in a namespace of its own process, told what to do over IPC. It puts no address anywhere: tests do that.
+import { L2Link } from '../../../../src/vip/l2/index.js';
+import type { L2Announcement, L2LinkOptions } from '../../../../src/vip/l2/index.js';
+
+export type Command =
+  | { readonly op: 'open'; readonly options: L2LinkOptions }
+  | { readonly op: 'probe'; readonly ip: string }
+  | { readonly op: 'announce' | 'reannounce' | 'stop'; readonly ip: string }
+  | { readonly op: 'own'; readonly owns: boolean }
+  | { readonly op: 'events' | 'conflicts' | 'close' | 'cpu' }
+  | { readonly op: 'stall'; readonly ms: number };
+
+const events: unknown[] = [];
+const conflicts: unknown[] = [];
+const announcements = new Map<string, L2Announcement>();
+let link: L2Link | undefined;
+let owns = true;
+
+function opened(): L2Link {
+  if (link === undefined) throw new Error('no link');
+  return link;
+}
+
+async function perform(command: Command): Promise<unknown> {
+  switch (command.op) {
+    case 'open':
+      link = await L2Link.open({ ...command.options, observer: (event) => void events.push(event) });
+      return link.state.current;
+    case 'probe':
+      return opened().probe(command.ip);
+    case 'announce':
+      announcements.set(
+        command.ip,
+        opened().announce(command.ip, {
+          onConflict: (conflict) => void conflicts.push(conflict),
+          mayAnnounce: () => owns,
+        }),
+      );
+      return undefined;
+    case 'reannounce':
+      announcements.get(command.ip)?.reannounce();
+      return undefined;
+    case 'stop':
+      announcements.get(command.ip)?.stop();
+      return undefined;
+    case 'own':
+      owns = command.owns;
+      return undefined;
+    case 'events':
+      return events;
+    case 'conflicts':
+      return conflicts;
+    case 'close':
+      return link?.close();
+    case 'cpu':
+      return process.cpuUsage();
+    case 'stall':
+      for (const until = performance.now() + command.ms; performance.now() < until;);
+      return undefined;
+  }
+}
+
+process.on('message', ({ id, command }: { id: number; command: Command }) => {
+  perform(command).then(
+    (result) => process.send?.({ id, result }),
+    (error: unknown) => {
+      const { message, code } = error as Error & { code?: string };
+      process.send?.({ id, error: { message, code } });
+    },
+  );
+});
+process.on('disconnect', () => process.exit());
+process.send?.('ready');
