@@ -12,6 +12,8 @@ export const mtlsAnnotation = 'novaedge.io/mesh-mtls';
 export const tunnelPortAnnotation = 'novaedge.io/mesh-tunnel-port';
 /** On Pod: the host-side interface, where the agent shall not find it by route. */
 export const hostInterfaceAnnotation = 'novaedge.io/host-interface';
+/** On Service: the ProxyVIP whose ports of the same number lead to it. */
+export const vipRefAnnotation = 'novaedge.io/vip-ref';
 
 export type Annotations = Readonly<Record<string, string>>;
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';

@@ -9,6 +9,8 @@ const groupsAndVersions = {
   ReplicaSet: ['apps/v1'],
   EndpointSlice: ['discovery.k8s.io/v1'],
   ProxyPolicy: ['novaedge.io/v1alpha1'],
+  ProxyVIP: ['novaedge.io/v1alpha1'],
+  ProxyIPPool: ['novaedge.io/v1alpha1'],
   AuthorizationPolicy: ['security.istio.io/v1', 'security.istio.io/v1beta1'],
   PeerAuthentication: ['security.istio.io/v1', 'security.istio.io/v1beta1'],
 } as const satisfies Record<string, readonly string[]>;
@@ -18,7 +20,9 @@ export type KnownKind = keyof typeof groupsAndVersions;
 export const policyKinds: readonly string[] = ['ProxyPolicy', 'AuthorizationPolicy'];
 
 /** Kinds whose name belongs to this mesh alone: any other API group is a slip of the pen, not another system's object. */
-const ownKinds: readonly string[] = ['ProxyPolicy'];
+const ownKinds: readonly string[] = ['ProxyPolicy', 'ProxyVIP', 'ProxyIPPool'];
+
+const clusterScopedKinds: readonly string[] = ['Node', 'ProxyVIP', 'ProxyIPPool'];
 
 export type KindVerdict =
   | { readonly known: true; readonly kind: KnownKind }
@@ -34,7 +38,7 @@ export function classifyKind(apiVersion: string, kind: string): KindVerdict {
 }
 
 export function isClusterScoped(kind: string): boolean {
-  return kind === 'Node';
+  return clusterScopedKinds.includes(kind);
 }
 
 function groupOf(apiVersion: string): string {

@@ -2,6 +2,7 @@ import { LatestValueCell, describeError, silentLogger, systemClock } from '../co
 import type { Clock, Closable, LatestValue, Logger, Timer } from '../core/index.js';
 import type { MeshState } from '../mesh/index.js';
 import { contentHash } from '../snapshot/index.js';
+import { AllocationFile } from './allocation-file.js';
 import { KubernetesError } from './errors.js';
 import { LastGoodFile } from './last-good-file.js';
 import { DirectoryWatcher, ManifestFileReader } from './manifest-files.js';
@@ -46,6 +47,7 @@ export class ManifestDirectory implements Closable {
   readonly #reader: ManifestFileReader;
   readonly #set: ManifestSet;
   readonly #lastGood: LastGoodFile | undefined;
+  readonly #allocations: AllocationFile | undefined;
   readonly #watcher = new DirectoryWatcher(() => this.#touched());
   readonly #problemLog: ProblemLog;
   readonly #state: LatestValueCell<MeshState>;
@@ -69,6 +71,7 @@ export class ManifestDirectory implements Closable {
     this.#reader = parts.reader;
     this.#set = parts.set;
     this.#lastGood = parts.lastGood;
+    this.#allocations = parts.allocations;
     this.#state = new LatestValueCell(parts.loaded.state);
     this.#stateHash = contentHash(parts.loaded.state);
     this.#problems.set(parts.loaded.problems);
@@ -82,7 +85,8 @@ export class ManifestDirectory implements Closable {
   static async open(options: ManifestDirectoryOptions): Promise<ManifestDirectory> {
     const { dataDirectory, clock = systemClock, logger = silentLogger } = options;
     const lastGood = dataDirectory === undefined ? undefined : new LastGoodFile(dataDirectory, { clock, logger });
-    const set = new ManifestSet(options, await lastGood?.read());
+    const allocations = dataDirectory === undefined ? undefined : new AllocationFile(dataDirectory, { clock, logger });
+    const set = new ManifestSet(options, await lastGood?.read(), await allocations?.read());
     const reader = new ManifestFileReader(options.directory);
     let loaded: LoadedSet;
     try {
@@ -91,7 +95,8 @@ export class ManifestDirectory implements Closable {
       const message = `expected a directory that can be read at ${options.directory}, got: ${describeError(cause)}`;
       throw new KubernetesError('KUBERNETES_DIRECTORY_UNREADABLE', message, { cause });
     }
-    const directory = new ManifestDirectory(options, { set, reader, lastGood, loaded });
+    await allocations?.save(loaded.poolAllocations);
+    const directory = new ManifestDirectory(options, { set, reader, lastGood, allocations, loaded });
     await directory.#save();
     directory.#watcher.update(reader.directories);
     directory.#schedulePoll();
@@ -151,6 +156,8 @@ export class ManifestDirectory implements Closable {
     this.#watcher.update(this.#closed ? [] : this.#reader.directories);
     this.#problemLog.report(loaded.problems);
     this.#tell(this.#problems, loaded.problems);
+    // First of all: an address that was given out must be known after a crash, or it may be given out again.
+    await this.#allocations?.save(loaded.poolAllocations);
     const hash = contentHash(loaded.state);
     if (hash !== this.#stateHash) {
       this.#stateHash = hash;
@@ -213,6 +220,7 @@ interface Parts {
   readonly set: ManifestSet;
   readonly reader: ManifestFileReader;
   readonly lastGood: LastGoodFile | undefined;
+  readonly allocations: AllocationFile | undefined;
   readonly loaded: LoadedSet;
 }
 

@@ -5,6 +5,7 @@ import { policyKinds } from './kinds.js';
 import { brokenKey, objectKey } from './manifest-object.js';
 import type { BrokenManifest, ManifestObject } from './manifest-object.js';
 import type { ManifestProblem } from './manifest-problem.js';
+import type { PoolAllocation } from './ip-pools.js';
 import { parseManifests } from './parse-manifests.js';
 import type { ParsedManifests } from './parse-manifests.js';
 import { checkPolicies, engineValidator } from './policies.js';
@@ -18,6 +19,8 @@ export type FileContent = { readonly text: string } | { readonly unreadable: str
 export interface LoadedSet {
   readonly state: MeshState;
   readonly problems: readonly ManifestProblem[];
+  /** To be on disk before anybody is told of `state`. */
+  readonly poolAllocations: readonly PoolAllocation[];
 }
 
 export class ManifestSet {
@@ -25,12 +28,18 @@ export class ManifestSet {
   readonly #validate: ValidatePolicy;
   /** By object key: what was usable last. */
   #lastGood: ReadonlyMap<string, ManifestObject>;
+  #poolAllocations: readonly PoolAllocation[];
   #parsed = new Map<string, { readonly text: string; readonly result: ParsedManifests }>();
 
-  constructor(options: MappingOptions, lastGood: Iterable<ManifestObject> = []) {
+  constructor(
+    options: MappingOptions,
+    lastGood: Iterable<ManifestObject> = [],
+    poolAllocations: readonly PoolAllocation[] = [],
+  ) {
     const { trustDomain, rootNamespace = 'istio-system' } = options;
     this.#options = options;
     this.#validate = options.validatePolicy ?? engineValidator({ trustDomain, rootNamespace });
+    this.#poolAllocations = poolAllocations;
     this.#lastGood = new Map(Array.from(lastGood, (object) => [objectKey(object), object] as const));
   }
 
@@ -46,12 +55,16 @@ export class ManifestSet {
     const checked = checkPolicies(unique.objects, this.#validate);
     const broken = [...parsed.flatMap((each) => each.broken), ...unique.broken, ...checked.broken];
     const kept = this.#keep(checked.usable, broken);
-    const mapped = mapCheckedObjects(kept.objects, kept.lost, this.#options);
+    const mapped = mapCheckedObjects(kept.objects, kept.lost, {
+      ...this.#options,
+      poolAllocations: this.#poolAllocations,
+    });
+    this.#poolAllocations = mapped.poolAllocations;
     this.#lastGood = new Map(kept.objects.map((object) => [objectKey(object), object]));
     const problems = [...parsed.flatMap((each) => each.problems), ...unique.problems, ...checked.problems].map(
       (problem) => (kept.covered.has(problem) ? Object.freeze({ ...problem, keptLastGood: true }) : problem),
     );
-    return { state: mapped.state, problems: [...problems, ...mapped.problems] };
+    return { ...mapped, problems: [...problems, ...mapped.problems] };
   }
 
   #parseAll(files: ReadonlyMap<string, FileContent>): readonly ParsedManifests[] {

@@ -3,6 +3,7 @@
  * Each schema has the TypeScript type of what it accepts beside it. `null` counts as absent, as it does in Kubernetes.
  */
 import type { KnownKind } from './kinds.js';
+import { proxyIpPoolFields, proxyVipFields } from './vip-schemas.js';
 
 export interface ObjectMeta {
   readonly name: string;
@@ -233,6 +234,8 @@ export const manifestSchemas: Readonly<Record<KnownKind, Schema>> = Object.freez
   }),
   // What a policy says is for the authorization engine to judge; here only what it is called.
   ProxyPolicy: manifestOf({ spec: objectOf({ type: text }, 'type') }, 'spec'),
+  ProxyVIP: manifestOf({ spec: proxyVipFields(selector) }, 'spec'),
+  ProxyIPPool: manifestOf({ spec: proxyIpPoolFields }, 'spec'),
   AuthorizationPolicy: manifestOf({ spec: { type: 'object' } }),
   PeerAuthentication: manifestOf({
     spec: objectOf({

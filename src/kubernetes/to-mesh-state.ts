@@ -10,9 +10,11 @@ import { showValue } from './manifest-problem.js';
 import type { ManifestProblem } from './manifest-problem.js';
 import { MappingContext } from './mapping-context.js';
 import { mapNodes } from './map-nodes.js';
+import type { PoolAllocation } from './ip-pools.js';
 import { mapPods } from './map-pods.js';
 import { mapServices } from './map-services.js';
 import type { MappedService } from './map-services.js';
+import { mapVips } from './map-vips.js';
 import { MtlsModes } from './mtls-mode.js';
 import { OwnerIndex } from './owners.js';
 import type { RunningPod } from './pod.js';
@@ -31,7 +33,13 @@ export interface MappingOptions {
   readonly validatePolicy?: ValidatePolicy | undefined;
 }
 
-export interface ToMeshStateOptions extends MappingOptions {
+/** What mappings before this one decided, and this one must keep to. */
+export interface MappingMemory {
+  /** Addresses that pools gave out (`MappedState.poolAllocations`). Without it, addresses move when VIPs come and go. */
+  readonly poolAllocations?: readonly PoolAllocation[] | undefined;
+}
+
+export interface ToMeshStateOptions extends MappingOptions, MappingMemory {
   /** What `parseManifests` could not use; what it targets is denied. */
   readonly broken?: readonly BrokenManifest[] | undefined;
 }
@@ -39,6 +47,8 @@ export interface ToMeshStateOptions extends MappingOptions {
 export interface MappedState {
   readonly state: MeshState;
   readonly problems: readonly ManifestProblem[];
+  /** To be kept, and handed to the next mapping. */
+  readonly poolAllocations: readonly PoolAllocation[];
 }
 
 /**
@@ -57,14 +67,14 @@ export function toMeshState(objects: readonly ManifestObject[], options: ToMeshS
   const checked = checkPolicies(unique.objects, validate);
   const broken = [...(options.broken ?? []), ...unique.broken, ...checked.broken];
   const mapped = mapCheckedObjects(checked.usable, broken, options);
-  return { state: mapped.state, problems: [...unique.problems, ...checked.problems, ...mapped.problems] };
+  return { ...mapped, problems: [...unique.problems, ...checked.problems, ...mapped.problems] };
 }
 
 /** As `toMeshState`, for objects without duplicates whose policies were judged already. */
 export function mapCheckedObjects(
   objects: readonly ManifestObject[],
   broken: readonly BrokenManifest[],
-  options: MappingOptions,
+  options: MappingOptions & MappingMemory,
 ): MappedState {
   const rootNamespace = options.rootNamespace ?? 'istio-system';
   const present = new Set(objects.map(objectKey));
@@ -80,12 +90,16 @@ export function mapCheckedObjects(
   const serviceNames = new Set(services.map(({ service }) => `${service.namespace}/${service.name}`));
   const policies = objects.filter(isPolicy).toSorted(byKey);
   context.problems.push(...missingTargets(policies, serviceNames));
+  const meshServices = services.map(({ service }) => service).toSorted(byKey);
+  const previous = options.poolAllocations ?? [];
+  const { vips, allocations } = mapVips(context, { nodes, pods, services: meshServices, previous });
   const state: MeshState = {
     trustDomain: options.trustDomain,
     nodes: nodes.toSorted((a, b) => compare(a.name, b.name)),
     workloads: mapWorkloads(context, pods, services, rootNamespace).toSorted(byKey),
-    services: services.map(({ service }) => service).toSorted(byKey),
+    services: meshServices,
     policies: policies.map(({ source, manifest }) => ({ source: `${source.file}:${String(source.line)}`, manifest })),
+    vips: vips.toSorted((a, b) => compare(a.name, b.name)),
     denied: [...denialsFor(broken, { services: serviceNames, rootNamespace })],
     settings: {
       rootNamespace,
@@ -93,7 +107,7 @@ export function mapCheckedObjects(
       hostTraffic: options.settings?.hostTraffic ?? 'probes',
     },
   };
-  return { state, problems: context.problems };
+  return { state, problems: context.problems, poolAllocations: allocations };
 }
 
 function mapWorkloads(

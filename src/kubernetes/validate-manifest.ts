@@ -67,10 +67,11 @@ function toDefect(error: ErrorObject): SchemaDefect {
   }
   const got = showValue(error.data);
   const fix = `correct ${path.length === 0 ? 'the object' : formatFieldPath(path)}`;
-  return { path, expected: expectation(error.keyword, params, error.message), got, fix };
+  return { path, expected: expectation(error, params), got, fix };
 }
 
-function expectation(keyword: string, params: Readonly<Record<string, unknown>>, message: string | undefined): string {
+function expectation(error: ErrorObject, params: Readonly<Record<string, unknown>>): string {
+  const { keyword, message } = error;
   switch (keyword) {
     case 'type': {
       const types = Array.isArray(params['type']) ? params['type'] : [params['type']];
@@ -81,8 +82,11 @@ function expectation(keyword: string, params: Readonly<Record<string, unknown>>,
     case 'format':
       return formats[String(params['format'])] ?? String(params['format']);
     case 'minimum':
-    case 'maximum':
-      return 'a port from 1 to 65535';
+    case 'maximum': {
+      const { minimum, maximum } = error.parentSchema as { readonly minimum: number; readonly maximum: number };
+      const noun = minimum === 1 && maximum === 65535 ? 'a port' : 'a number';
+      return `${noun} from ${String(minimum)} to ${String(maximum)}`;
+    }
     default:
       return message ?? keyword;
   }

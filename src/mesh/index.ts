@@ -74,6 +74,8 @@ export type {
   WorkloadPort,
 } from './resources.js';
 export { scopeToNode } from './scope.js';
+export { meshVipSchema, vipBfdSchema, vipBgpPeerSchema, vipBgpSchema } from './vip-resources.js';
+export type { MeshVip, VipBfd, VipBgp, VipBgpPeer } from './vip-resources.js';
 export { traceContext } from './trace-context.js';
 export type { TraceContext } from './trace-context.js';
 export { workloadRegistry } from './workload-registry.js';

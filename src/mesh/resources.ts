@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { tryParseIp } from '../core/index.js';
 import { TrustDomain } from '../spiffe/index.js';
+import { meshVipSchema } from './vip-resources.js';
 
 /**
  * A name as Kubernetes has them, a little wider: never a slash (`namespace/name` must read one way only), white space or a
@@ -126,6 +127,8 @@ export const meshStateSchema = z
     workloads: z.array(workloadSchema),
     services: z.array(meshServiceSchema),
     policies: z.array(policyManifestSchema),
+    /** For an agent: those that its node may announce. */
+    vips: z.array(meshVipSchema).default([]),
     /**
      * `namespace/name` of services whose policies could not be read and have no last good form: everything to them is
      * denied. `namespace/*` denies all workloads of a namespace, `*` all.

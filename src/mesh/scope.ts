@@ -25,6 +25,7 @@ export function scopeToNode(state: MeshState, node: string): MeshState {
       (service) => inMesh.has(resourceKey(service)) || localServices.has(resourceKey(service)),
     ),
     policies: state.policies.filter((policy) => concerns(policy, localServices, localNamespaces)),
+    vips: state.vips.filter((vip) => vip.nodes.includes(node)),
     denied: state.denied.filter(
       ({ service }) =>
         service === '*' ||

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ManifestDirectory } from '../../src/kubernetes/index.js';
 import type { ManifestDirectoryOptions } from '../../src/kubernetes/index.js';
 import type { Logger } from '../../src/core/index.js';
-import { nodes, policy, service } from './manifests.js';
+import { document, nodes, policy, service } from './manifests.js';
 
 let directory: string;
 let open: ManifestDirectory[];
@@ -269,5 +269,31 @@ describe('last good forms', () => {
     await chmod(join(dataDirectory, 'last-good-manifests'), 0o666);
     await put('a.yaml', web + broken(policy('allow', 'web')));
     expect(denied(await follow({ dataDirectory }))).toEqual(['shop/web']);
+  });
+
+  it('moves no address of a pool over restarts, though VIPs came before it', async () => {
+    const dataDirectory = file('.data');
+    const vip = (name: string): string =>
+      document({
+        apiVersion: 'novaedge.io/v1alpha1',
+        kind: 'ProxyVIP',
+        metadata: { name },
+        spec: { mode: 'L2ARP', ports: [80], poolRef: { name: 'pool' } },
+      });
+    const pool = document({
+      apiVersion: 'novaedge.io/v1alpha1',
+      kind: 'ProxyIPPool',
+      metadata: { name: 'pool' },
+      spec: { cidrs: ['203.0.113.0/29'] },
+    });
+    const addresses = (manifests: ManifestDirectory): unknown =>
+      manifests.state.current.vips.map(({ name, addresses: [address] }) => [name, address]);
+    await put('a.yaml', nodes + pool + vip('n'));
+    await (await follow({ dataDirectory })).close();
+    await put('b.yaml', vip('m'));
+    expect(addresses(await follow({ dataDirectory }))).toEqual([
+      ['m', '203.0.113.2'],
+      ['n', '203.0.113.1'],
+    ]);
   });
 });

@@ -70,5 +70,5 @@ export function document(value: unknown): string {
 export function map(text: string, options: Partial<ToMeshStateOptions> = {}): MappedState {
   const { objects, broken, problems } = parseManifests(text, { file: 'test.yaml' });
   const mapped = toMeshState(objects, { trustDomain: 'cluster.local', broken, ...options });
-  return { state: mapped.state, problems: [...problems, ...mapped.problems] };
+  return { ...mapped, problems: [...problems, ...mapped.problems] };
 }
