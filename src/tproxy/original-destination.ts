@@ -6,7 +6,7 @@ import type { NativeAddon } from '../internal/native/addon.js';
 import { SOL_IP, SOL_IPV6, SO_ORIGINAL_DST } from '../internal/native/constants.js';
 import { isSystemError } from '../internal/native/errors.js';
 import { decodeSockaddr } from '../internal/native/sockaddr.js';
-import { socketFd } from './socket-fd.js';
+import { socketFd } from '../internal/native/socket-fd.js';
 
 /**
  * Where an accepted connection was going.
