@@ -5,7 +5,16 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CaClient, SvidRenewer, WorkloadTokenCache, followBundle, secretFile } from 'meshwright/ca';
+import {
+  CaClient,
+  SvidRenewer,
+  WorkloadTokenCache,
+  followBundle,
+  kubernetesTokenFile,
+  rootPinFile,
+  secretFile,
+} from 'meshwright/ca';
+import type { AttestationEvidence } from 'meshwright/ca';
 import { closeAll } from 'meshwright/core';
 import type { Closable, Logger } from 'meshwright/core';
 import {
@@ -54,16 +63,16 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
       return { transport, client: new CaClient({ transport, trustDomain }), close: () => transport.close() };
     };
 
-    // Identity: from disk, else by the one-time join token; then renewed for ever.
+    // Identity: from disk, else by join token or Kubernetes token; then renewed for ever.
     let control: ReturnType<typeof connect> | undefined;
     let prefetch = (_candidate: X509Svid, _signal: AbortSignal): Promise<void> => Promise.resolve();
     const renewer = await SvidRenewer.start({
       spiffeId: agentId(trustDomain, config.node),
       attest: async (csr, { signal }) => {
-        const { token, rootPin } = await readJoinFile(config);
-        const transport = joinTransport({ address, rootPin, trustDomain });
+        const { evidence, rootPins } = await readEvidence(config);
+        const transport = joinTransport({ address, rootPin: rootPins, trustDomain });
         try {
-          return await new CaClient({ transport, trustDomain }).join({ token, csr }, { signal });
+          return await new CaClient({ transport, trustDomain }).attest({ evidence, csr }, { signal });
         } finally {
           await transport.close();
         }
@@ -254,11 +263,20 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
   }
 }
 
-async function readJoinFile(config: AgentConfig): Promise<{ readonly token: string; readonly rootPin: string }> {
-  if (config.joinFile === undefined) throw new Error('this node has no certificate yet: set joinFile');
+/** Read for each attempt: a Kubernetes token is replaced in its file, and a join file may come late. */
+async function readEvidence(
+  config: AgentConfig,
+): Promise<{ readonly evidence: AttestationEvidence; readonly rootPins: readonly string[] }> {
+  if (config.kubernetesJoin !== undefined) {
+    const { tokenFile, rootPinFile: pinFile } = config.kubernetesJoin;
+    return { evidence: await kubernetesTokenFile(tokenFile)(), rootPins: await rootPinFile(pinFile)() };
+  }
+  if (config.joinFile === undefined) {
+    throw new Error('this node has no certificate yet: set joinFile or kubernetesJoin');
+  }
   const { token, rootPin } = JSON.parse(await readFile(config.joinFile, 'utf8')) as Record<string, unknown>;
   if (typeof token !== 'string' || typeof rootPin !== 'string') {
     throw new Error(`expected { "token", "rootPin" } in ${config.joinFile}: the output of "join-token"`);
   }
-  return { token, rootPin };
+  return { evidence: { type: 'join-token', value: token }, rootPins: [rootPin] };
 }

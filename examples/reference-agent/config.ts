@@ -18,6 +18,16 @@ export const agentConfigSchema = z
     controller: z.object({ address: z.string() }).strict(),
     /** One-time join token with the pin of the mesh's root; needed until the first certificate is here. */
     joinFile: z.string().optional(),
+    /** Instead of `joinFile`, in a Kubernetes cluster: also joins anew when a certificate ended while nobody answered. */
+    kubernetesJoin: z
+      .object({
+        /** Projected service-account token, for the controller's audience; the kubelet replaces it. */
+        tokenFile: z.string(),
+        /** Pins of the mesh's roots, one a line. */
+        rootPinFile: z.string(),
+      })
+      .strict()
+      .optional(),
     tunnel: listener.default({ host: '0.0.0.0', port: 15002 }),
     outbound: listener.default({ host: '::', port: 15001 }),
     inbound: listener.default({ host: '::', port: 15006 }),
@@ -43,7 +53,10 @@ export const agentConfigSchema = z
     drainTimeoutMs: z.number().int().min(0).default(5_000),
     logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
-  .strict();
+  .strict()
+  .refine((config) => config.joinFile === undefined || config.kubernetesJoin === undefined, {
+    error: 'expected joinFile or kubernetesJoin, not both',
+  });
 
 export type AgentConfig = z.output<typeof agentConfigSchema>;
 

@@ -5,7 +5,17 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SpiffeCA, SvidRenewer, caRoutes, fileStore, localGrants } from 'meshwright/ca';
+import {
+  SpiffeCA,
+  SvidRenewer,
+  caAdminCalls,
+  caRoutes,
+  fileAuditLog,
+  fileStore,
+  kubernetesTokenAttestor,
+  localGrants,
+} from 'meshwright/ca';
+import type { Attestor, FileAuditLog } from 'meshwright/ca';
 import { closeAll } from 'meshwright/core';
 import type { Closable, Logger } from 'meshwright/core';
 import { ManifestDirectory } from 'meshwright/kubernetes';
@@ -23,13 +33,17 @@ export async function startController(config: ControllerConfig, logger: Logger):
   try {
     const metrics = controllerMetrics();
     const trustDomain = TrustDomain.parse(config.trustDomain);
+    const caDirectory = join(config.data, 'ca');
+    let audit: FileAuditLog | undefined;
     const ca = await SpiffeCA.openOrCreate({
       trustDomain,
       svidTtlMs: config.svidTtlMs,
       store: fileStore({
-        directory: join(config.data, 'ca'),
+        directory: caDirectory,
         key: { file: await keyFile(config) },
+        adminSocket: config.admin,
       }),
+      audit: async () => (audit = await fileAuditLog({ file: join(caDirectory, 'audit.jsonl') })),
       observer: metrics.observers.ca,
     });
     parts.push(ca);
@@ -65,6 +79,7 @@ export async function startController(config: ControllerConfig, logger: Logger):
           ca,
           tokens,
           joinTokens,
+          attestors: await attestors(config, ca, logger),
           peerOf,
           knowsNode: (node) => manifests.state.current.nodes.some(({ name }) => name === node),
           logger,
@@ -84,7 +99,8 @@ export async function startController(config: ControllerConfig, logger: Logger):
         logger,
         calls: {
           status: () => ({ nodes: publisher.statuses(), problems: manifests.problems.current }),
-          'join-token': (body) => joinTokens.create({ node: nodeOf(body) }),
+          'join-token': (body) => joinTokens.create({ node: nodeOf(body), by: 'admin socket' }),
+          ...caAdminCalls({ ca, audit, who: 'admin socket' }),
         },
       }),
     );
@@ -94,6 +110,26 @@ export async function startController(config: ControllerConfig, logger: Logger):
     await end(0);
     throw error;
   }
+}
+
+/** Other ways to join than join tokens. */
+async function attestors(config: ControllerConfig, ca: SpiffeCA, logger: Logger): Promise<readonly Attestor[]> {
+  if (config.kubernetesJoin === undefined) return [];
+  const { server, jwksFile, audience, ...policy } = config.kubernetesJoin;
+  const { caFile, tokenFile } = server ?? {};
+  const attestor = kubernetesTokenAttestor({
+    ...policy,
+    audience: audience ?? controllerId(ca.trustDomain).toString(),
+    server: server && {
+      url: server.url,
+      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      bearerToken: tokenFile === undefined ? undefined : () => readFile(tokenFile, 'utf8'),
+    },
+    jwks: jwksFile === undefined ? undefined : async () => JSON.parse(await readFile(jwksFile, 'utf8')) as unknown,
+    used: await ca.usedEvidence(),
+    logger,
+  });
+  return [attestor];
 }
 
 /** The key that encrypts the CA's store, made at the first start: 32 random bytes as base64. */

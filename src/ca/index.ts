@@ -42,6 +42,7 @@ export { kubernetesTokenAlgorithms } from './attestation/kubernetes-token.js';
 export type { KubernetesTokenAlgorithm } from './attestation/kubernetes-token.js';
 export type { FetchLike, KubernetesServerOptions } from './attestation/kubernetes-server.js';
 export { kubernetesTokenFile } from './attestation/kubernetes-token-file.js';
+export { rootPinFile } from './attestation/root-pin-file.js';
 export { UsedEvidence } from './attestation/used-evidence.js';
 export type { EvidenceUse, UsedEvidenceOptions } from './attestation/used-evidence.js';
 export type { StoreKeySource } from './store-key.js';

@@ -11,9 +11,14 @@ export function rootPinOf(publicKey: KeyObject): string {
   return `sha256:${createHash('sha256').update(spkiOf(publicKey)).digest('hex')}`;
 }
 
+/** Whether `text` has the form of a pin. */
+export function isRootPin(text: string): boolean {
+  return /^sha256:[0-9a-f]{64}$/.test(text);
+}
+
 /** Whether `publicKey` is the pinned one. Throws `CA_REQUEST_INVALID` for a pin that does not parse. */
 export function matchesRootPin(publicKey: KeyObject, pin: string): boolean {
-  if (!/^sha256:[0-9a-f]{64}$/.test(pin)) {
+  if (!isRootPin(pin)) {
     throw new CaError('CA_REQUEST_INVALID', 'expected a root pin of the form sha256:<64 hex digits, lower case>');
   }
   return timingSafeEqual(Buffer.from(rootPinOf(publicKey)), Buffer.from(pin));

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import * as tls from 'node:tls';
 import { onTestFinished } from 'vitest';
 import { CaClient, SpiffeCA, SvidRenewer, caRoutes, localGrants } from 'meshwright/ca';
-import type { JoinTokens, WorkloadRegistry } from 'meshwright/ca';
+import type { Attestor, JoinTokens, WorkloadRegistry } from 'meshwright/ca';
 import { LatestValueCell, formatSocketAddress } from 'meshwright/core';
 import { ControlPlaneServer, controlPlaneTransport, peerOf } from 'meshwright/mesh';
 import type { ClosableTransport, ControlPlaneServerOptions, ControlPlaneTransportOptions } from 'meshwright/mesh';
@@ -37,6 +37,7 @@ export interface ControlPlaneSetup extends Partial<ControlPlaneServerOptions> {
   readonly svidTtlMs?: number;
   readonly tokenTtlMs?: number;
   readonly registry?: WorkloadRegistry;
+  readonly attestors?: readonly Attestor[];
 }
 
 export async function svidFrom(ca: SpiffeCA, spiffeId: SpiffeId | string, ttlMs?: number): Promise<X509Svid> {
@@ -47,7 +48,7 @@ export async function svidFrom(ca: SpiffeCA, spiffeId: SpiffeId | string, ttlMs?
 
 /** A CA and the server in front of it, on loopback, gone with the test. */
 export async function controlPlane(setup: ControlPlaneSetup = {}): Promise<ControlPlane> {
-  const { serverId, svidTtlMs, tokenTtlMs, registry = { runsOn: () => true }, ...serverOptions } = setup;
+  const { serverId, svidTtlMs, tokenTtlMs, registry = { runsOn: () => true }, attestors, ...serverOptions } = setup;
   const ca = await SpiffeCA.create({ trustDomain: 'cluster.local' });
   const joinTokens = await ca.joinTokens();
   const { logger, lines } = recordingLogger();
@@ -64,7 +65,7 @@ export async function controlPlane(setup: ControlPlaneSetup = {}): Promise<Contr
     port: 0,
     svid: renewer.svid,
     bundle,
-    routes: [caRoutes({ ca, tokens, joinTokens, peerOf, svidTtlMs, limits, logger })],
+    routes: [caRoutes({ ca, tokens, joinTokens, attestors, peerOf, svidTtlMs, limits, logger })],
     logger,
     ...serverOptions,
   });
