@@ -83,7 +83,7 @@ function oneOf(offset: number, sorted: readonly number[], otherwise: readonly In
   if (sorted.length === 0) return [...otherwise];
   // Each way to a miss jumps to the end of the search, behind which `otherwise` stands.
   const search = (from: number, to: number): readonly (Instruction | 'miss')[] => {
-    if (to - from <= 4) {
+    if (to - from <= 8) {
       const leaf = sorted.slice(from, to).flatMap((word) => [jumpEqual(word, 0, 1), accept]);
       return [...leaf, 'miss'];
     }
