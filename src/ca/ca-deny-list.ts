@@ -1,6 +1,6 @@
 import { DenyList, agentId, maxDenied } from '../spiffe/index.js';
 import type { SpiffeId } from '../spiffe/index.js';
-import type { AuditEntry } from './audit-log.js';
+import type { AuditEntry } from './audit-record.js';
 import type { Authority } from './authority.js';
 import type { AuthorityState } from './authority-state.js';
 import type { Denial, DenialKind } from './denial.js';

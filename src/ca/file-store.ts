@@ -15,6 +15,11 @@ export interface FileStoreOptions {
   readonly directory: string;
   /** Encrypts every document (AES-256-GCM). Losing it means losing the CA. */
   readonly key: StoreKeySource;
+  /**
+   * Path of the Unix socket at which the process that opens the store can be asked meanwhile: whoever finds the store
+   * locked is told (`CA_STORE_LOCKED`, in its fields).
+   */
+  readonly adminSocket?: string | undefined;
 }
 
 const maxDocumentBytes = 64 * 1024 * 1024;
@@ -44,7 +49,8 @@ const checkText = Buffer.from('meshwright');
  * const ca = await SpiffeCA.open({ store });
  */
 export function fileStore(options: FileStoreOptions): CaStore {
-  return new FileStore(resolve(options.directory), options.key);
+  const { directory, key, adminSocket } = options;
+  return new FileStore(resolve(directory), key, adminSocket === undefined ? undefined : resolve(adminSocket));
 }
 
 interface Opened {
@@ -56,12 +62,14 @@ interface Opened {
 class FileStore implements CaStore {
   readonly #directory: string;
   readonly #keySource: StoreKeySource;
+  readonly #adminSocket: string | undefined;
   #opened: Opened | undefined;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(directory: string, keySource: StoreKeySource) {
+  constructor(directory: string, keySource: StoreKeySource, adminSocket: string | undefined) {
     this.#directory = directory;
     this.#keySource = keySource;
+    this.#adminSocket = adminSocket;
   }
 
   async open(): Promise<void> {
@@ -70,7 +78,7 @@ class FileStore implements CaStore {
     try {
       await makePrivateDirectory(this.#directory);
       await this.#checkDirectory();
-      lock = await lockStore(this.#directory);
+      lock = await lockStore(this.#directory, this.#adminSocket);
       const found = await this.#readManifest();
       const derivation = found?.derivation ?? newKeyDerivation(this.#keySource);
       const key = await loadStoreKey(this.#keySource, derivation, found === undefined);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Clock } from '../core/index.js';
 import { agentId } from '../spiffe/index.js';
 import type { SpiffeId, TrustDomain } from '../spiffe/index.js';
+import type { AuditEntry } from './audit-record.js';
 import { CaError } from './errors.js';
 import type { CaStore } from './store.js';
 
@@ -11,6 +12,8 @@ export interface JoinTokenRequest {
   readonly node: string;
   /** 1 000 ms to 30 days. Default one hour. */
   readonly ttlMs?: number | undefined;
+  /** Who wants it: for the audit log. Default `operator`. */
+  readonly by?: string | undefined;
 }
 
 /** Handed to the new node, out of band. Secret until used. */
@@ -28,6 +31,8 @@ export interface JoinTokensOptions {
   /** Already open. */
   readonly store: Pick<CaStore, 'read' | 'write'>;
   readonly rootPin: () => string;
+  /** Writes to the audit log; what cannot be recorded is not done. */
+  readonly record: (entry: AuditEntry) => Promise<void>;
 }
 
 const maxTokens = 10_000;
@@ -90,6 +95,16 @@ export class JoinTokens {
     const id = randomBytes(9).toString('base64url');
     const secret = randomBytes(32).toString('base64url');
     const expiresAtMs = this.#options.clock.now() + ttlMs;
+    await this.#options.record({
+      event: 'issued',
+      operation: 'join-token',
+      who: request.by ?? 'operator',
+      subject: this.#agentId(node).toString(),
+      // The half of the token that is no secret.
+      serial: id,
+      node,
+      notAfter: new Date(expiresAtMs).toISOString(),
+    });
     this.#entries.set(id, { id, secretHash: hashOf(secret), node, expiresAtMs });
     await this.#save();
     const rootPin = this.#options.rootPin();

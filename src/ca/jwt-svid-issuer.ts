@@ -4,7 +4,7 @@ import { notify } from '../core/index.js';
 import type { Clock, Observer } from '../core/index.js';
 import { maxJwtSvidLifetimeMs } from '../spiffe/index.js';
 import type { SpiffeId } from '../spiffe/index.js';
-import type { AuditEntry } from './audit-log.js';
+import type { AuditEntry } from './audit-record.js';
 import type { TokenKey } from './authority-state.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';

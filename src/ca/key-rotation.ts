@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import type { AuditEntry } from './audit-log.js';
+import type { AuditEntry } from './audit-record.js';
 import { usedUntilMs } from './authority.js';
 import type { Authority, KeyKind } from './authority.js';
 import { newRoot, newTokenKey, onlyActive, tokenKey } from './authority-state.js';

@@ -12,7 +12,12 @@ export function localGrants(
   options: { readonly ttlMs?: number | undefined } = {},
 ): SvidRequest {
   return async (csr) => {
-    const { certificates } = await ca.issueX509Svid({ spiffeId, csr, ttlMs: options.ttlMs });
+    const { certificates } = await ca.issueX509Svid({
+      spiffeId,
+      csr,
+      ttlMs: options.ttlMs,
+      requester: `own process, for ${spiffeId.toString()}`,
+    });
     return { certificates, bundle: ca.bundle.current };
   };
 }

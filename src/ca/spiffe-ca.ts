@@ -34,8 +34,11 @@ interface CommonOptions {
   readonly observer?: Observer<CaEvent> | undefined;
   /** Lifetime of an X.509-SVID when a request names none: 2 000 ms or more. Default 24 hours. */
   readonly svidTtlMs?: number | undefined;
-  /** Where every issue, refusal and rotation step is recorded. The CA closes it. Default: nowhere. */
-  readonly audit?: AuditLog | undefined;
+  /**
+   * Where every issue, refusal and rotation step is recorded: a log, or what opens it, which is called once the store is
+   * locked, so that two processes never write one log. The CA closes it. Default: nowhere.
+   */
+  readonly audit?: AuditLog | (() => Promise<AuditLog>) | undefined;
   /** Hold the keys of roots that this process does not: found by their public keys. */
   readonly signers?: readonly Signer[] | undefined;
 }
@@ -112,23 +115,23 @@ export class SpiffeCA implements AsyncDisposable {
   readonly #authority: Authority;
   readonly #audit: AuditLog | undefined;
   #joinTokens: Promise<JoinTokens> | undefined;
+  #usedEvidence: Promise<UsedEvidence> | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(store: CaStore, state: AuthorityState, options: CommonOptions) {
-  #usedEvidence: Promise<UsedEvidence> | undefined;
+  private constructor(store: CaStore, state: AuthorityState, options: CommonOptions, audit: AuditLog | undefined) {
     const { clock = systemClock, observer = noObserver, svidTtlMs = 24 * 60 * 60 * 1000 } = options;
     this.svidTtlMs = requireTtl(svidTtlMs);
     this.#store = store;
     this.#clock = clock;
     this.#observer = observer;
-    this.#audit = options.audit;
+    this.#audit = audit;
     this.#authority = new Authority({ store, state, clock, signers: options.signers ?? [] });
     this.trustDomain = this.#authority.trustDomain;
-    const audit = (entry: AuditEntry): Promise<void> => this.record(entry);
-    this.rootRotation = new KeyRotation(this.#authority, 'roots', audit);
-    this.tokenKeyRotation = new KeyRotation(this.#authority, 'tokenKeys', audit);
-    this.jwtKeyRotation = new KeyRotation(this.#authority, 'jwtKeys', audit);
-    this.denyList = new CaDenyList(this.#authority, audit);
+    const record = (entry: AuditEntry): Promise<void> => this.record(entry);
+    this.rootRotation = new KeyRotation(this.#authority, 'roots', record);
+    this.tokenKeyRotation = new KeyRotation(this.#authority, 'tokenKeys', record);
+    this.jwtKeyRotation = new KeyRotation(this.#authority, 'jwtKeys', record);
+    this.denyList = new CaDenyList(this.#authority, record);
   }
 
   /**
@@ -142,19 +145,20 @@ export class SpiffeCA implements AsyncDisposable {
       throw new CaError('CA_REQUEST_INVALID', `expected rootTtlMs of 60000 ms to 100 years, got ${String(rootTtlMs)}`);
     }
     requireTtl(options.svidTtlMs ?? 2000);
-    return withStore(store, async () => {
+    return withStore(store, options.audit, async (openAudit) => {
       if ((await store.read('authority')) !== undefined) {
         throw new CaError('CA_EXISTS', 'the store already holds a CA; open it, or create this one elsewhere');
       }
       const { keyType, signer } = options;
       const state = await newAuthorityState({ trustDomain, nowMs: clock.now(), ttlMs: rootTtlMs, keyType, signer });
-      await options.audit?.append({
+      const audit = await openAudit();
+      await audit?.append({
         event: 'rotation',
         operation: 'root-create',
         who: 'operator',
         subject: trustDomain.name,
       });
-      const ca = new SpiffeCA(store, state, options);
+      const ca = new SpiffeCA(store, state, options, audit);
       await store.write('authority', encodeAuthorityState(state));
       return ca;
     });
@@ -167,7 +171,7 @@ export class SpiffeCA implements AsyncDisposable {
   static async open(options: SpiffeCAOpenOptions): Promise<SpiffeCA> {
     const { store } = options;
     const expected = options.trustDomain === undefined ? undefined : toTrustDomain(options.trustDomain);
-    return withStore(store, async () => {
+    return withStore(store, options.audit, async (openAudit) => {
       const bytes = await store.read('authority');
       if (bytes === undefined) throw new CaError('CA_NOT_FOUND', 'the store holds no CA; create one first');
       const state = decodeAuthorityState(bytes);
@@ -175,7 +179,8 @@ export class SpiffeCA implements AsyncDisposable {
         const message = `expected the CA of trust domain ${expected.name}, the store holds that of ${state.trustDomain}`;
         throw new CaError('CA_REQUEST_INVALID', message);
       }
-      return new SpiffeCA(store, withKnownUse(state, (options.clock ?? systemClock).now()), options);
+      const known = withKnownUse(state, (options.clock ?? systemClock).now());
+      return new SpiffeCA(store, known, options, await openAudit());
     });
   }
 
@@ -294,8 +299,16 @@ export class SpiffeCA implements AsyncDisposable {
       clock: this.#clock,
       store: this.#store,
       rootPin: () => this.rootPin,
+      record: (entry) => this.record(entry),
     });
     return this.#joinTokens;
+  }
+
+  /** What evidence was used up at this CA, kept in its store. One object per CA. Throws `CA_STORE_CORRUPT`, `CA_CLOSED`. */
+  usedEvidence(): Promise<UsedEvidence> {
+    this.#requireOpen();
+    this.#usedEvidence ??= UsedEvidence.load({ clock: this.#clock, store: this.#store });
+    return this.#usedEvidence;
   }
 
   /** Writes to the audit log, when there is one; rejects when it cannot. */
@@ -304,13 +317,6 @@ export class SpiffeCA implements AsyncDisposable {
   }
 
   /** Closes the store and the audit log; nothing is issued afterwards. Idempotent. */
-  /** What evidence was used up at this CA, kept in its store. One object per CA. Throws `CA_STORE_CORRUPT`, `CA_CLOSED`. */
-  usedEvidence(): Promise<UsedEvidence> {
-    this.#requireOpen();
-    this.#usedEvidence ??= UsedEvidence.load({ clock: this.#clock, store: this.#store });
-    return this.#usedEvidence;
-  }
-
   close(): Promise<void> {
     this.#closed ??= this.#authority
       .close()
@@ -352,12 +358,18 @@ function toTrustDomain(input: string | TrustDomain): TrustDomain {
   return typeof input === 'string' ? TrustDomain.parse(input) : input;
 }
 
-/** Opens `store` for `use`, and closes it again when that fails. */
-async function withStore<T>(store: CaStore, use: () => Promise<T>): Promise<T> {
+/** Opens `store`, and then the log when asked to, for `use`; closes what it opened when that fails. */
+async function withStore<T>(
+  store: CaStore,
+  audit: CommonOptions['audit'],
+  use: (openAudit: () => Promise<AuditLog | undefined>) => Promise<T>,
+): Promise<T> {
   await store.open();
+  let opened: AuditLog | undefined;
   try {
-    return await use();
+    return await use(async () => (typeof audit === 'function' ? (opened = await audit()) : audit));
   } catch (error) {
+    await opened?.close();
     await store.close();
     throw error;
   }

@@ -19,12 +19,13 @@ interface Holder {
   /** Start time in clock ticks since boot, so that a recycled PID is not taken for the holder. */
   readonly started: string;
   readonly nonce: string;
+  readonly adminSocket?: string | undefined;
 }
 
-/** Throws `CA_STORE_LOCKED`. */
-export async function lockStore(directory: string): Promise<StoreLock> {
+/** `adminSocket` is where the holder can be asked, for whoever finds the store locked. Throws `CA_STORE_LOCKED`, with both in its fields. */
+export async function lockStore(directory: string, adminSocket?: string): Promise<StoreLock> {
   const path = join(directory, 'lock');
-  const mine = JSON.stringify(await describeSelf());
+  const mine = JSON.stringify({ ...(await describeSelf()), adminSocket });
   if (!(await place(path, mine))) {
     await replaceDeadHolder(directory, path, mine);
   }
@@ -77,14 +78,18 @@ async function readHolder(path: string): Promise<string | undefined> {
   return readFile(path, 'utf8').catch(() => undefined);
 }
 
+function parseHolder(content: string): Partial<Holder> | undefined {
+  try {
+    return JSON.parse(content) as Partial<Holder>;
+  } catch {
+    return undefined;
+  }
+}
+
 async function mayBeAlive(content: string): Promise<boolean> {
   const self = await describeSelf();
-  let holder: Partial<Holder>;
-  try {
-    holder = JSON.parse(content) as Partial<Holder>;
-  } catch {
-    return true;
-  }
+  const holder = parseHolder(content);
+  if (holder === undefined) return true;
   if (typeof holder.pid !== 'number' || typeof holder.boot !== 'string') return true;
   if (holder.boot !== self.boot) return false;
   if (holder.pidNamespace !== self.pidNamespace) return true;
@@ -117,7 +122,8 @@ async function startTime(pid: number): Promise<string> {
 }
 
 function locked(path: string, holder: string): CaError {
-  const pid = /"pid":(\d+)/.exec(holder)?.[1] ?? 'unknown';
-  const message = `the store is open in process ${pid}; stop it first. If it is certainly gone, remove ${path}`;
-  return new CaError('CA_STORE_LOCKED', message);
+  const { pid, adminSocket } = parseHolder(holder) ?? {};
+  const instead = typeof adminSocket === 'string' ? `ask it at ${adminSocket}, or ` : '';
+  const message = `the store is open in process ${String(pid ?? 'unknown')}; ${instead}stop it first. If it is certainly gone, remove ${path}`;
+  return new CaError('CA_STORE_LOCKED', message, { fields: { pid, adminSocket } });
 }

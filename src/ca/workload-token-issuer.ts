@@ -14,7 +14,7 @@ import {
   workloadTokenType,
 } from '../spiffe/index.js';
 import type { TrustDomain } from '../spiffe/index.js';
-import type { AuditEntry } from './audit-log.js';
+import type { AuditEntry } from './audit-record.js';
 import type { TokenKey } from './authority-state.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';

@@ -42,7 +42,8 @@ export async function makePrivateDirectory(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
 }
 
-async function syncDirectory(directory: string): Promise<void> {
+/** Makes what was renamed or made in `directory` last. */
+export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
     await handle.sync();

@@ -7,7 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { describeError, silentLogger } from '../core/index.js';
+import { describeError, isMeshwrightError, silentLogger } from '../core/index.js';
 import type { Closable, Logger } from '../core/index.js';
 import { MeshError } from './errors.js';
 
@@ -90,7 +90,8 @@ export class AdminSocket implements Closable {
 
 /**
  * Makes one call to an admin socket and returns its JSON answer.
- * Throws `MESH_ADMIN_UNREACHABLE` when nobody listens there, `MESH_ADMIN_FAILED` when the call was refused or failed.
+ * Throws `MESH_ADMIN_UNREACHABLE` when nobody listens there, `MESH_ADMIN_FAILED` when the call was refused or failed: the
+ * code that the other side failed with, if it had one, is in the message and in `fields.remoteCode`.
  */
 export function callAdmin(
   path: string,
@@ -106,11 +107,16 @@ export function callAdmin(
           .then((text) => {
             const answered: unknown = JSON.parse(text);
             if (incoming.statusCode === 200) resolve(answered);
-            else throw new Error(String((answered as { error?: unknown } | null)?.error));
+            else throw refusal(call, answered);
           })
-          .catch((cause: unknown) =>
-            reject(new MeshError('MESH_ADMIN_FAILED', `${call}: ${describeError(cause)}`, { cause, fields: { call } })),
-          );
+          .catch((cause: unknown) => {
+            const message = `${call}: ${describeError(cause)}`;
+            reject(
+              cause instanceof MeshError
+                ? cause
+                : new MeshError('MESH_ADMIN_FAILED', message, { cause, fields: { call } }),
+            );
+          });
       },
     );
     outgoing.once('timeout', () => outgoing.destroy(new Error('no answer in time')));
@@ -125,6 +131,14 @@ export function callAdmin(
     });
     outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   });
+}
+
+/** What the other side answered instead of a result. */
+function refusal(call: string, answer: unknown): MeshError {
+  const { error, code } = (answer ?? {}) as { readonly error?: unknown; readonly code?: unknown };
+  const remoteCode = typeof code === 'string' ? code : undefined;
+  const message = `${call}: ${remoteCode === undefined ? '' : `${remoteCode}: `}${String(error)}`;
+  return new MeshError('MESH_ADMIN_FAILED', message, { fields: { call, remoteCode } });
 }
 
 async function removeStale(path: string): Promise<void> {
@@ -170,7 +184,7 @@ async function answer(
     send(200, await handler(text === '' ? undefined : JSON.parse(text)));
   } catch (error) {
     logger.warn('admin call failed', { call, error: describeError(error) });
-    send(400, { error: describeError(error) });
+    send(400, { error: describeError(error), code: isMeshwrightError(error) ? error.code : undefined });
   }
 }
 

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import { auditCommand } from './audit.js';
-import { bundleCommand, initCommand, issueCommand, showCommand, tokenCommand } from './issue.js';
-import { denyCommand, rotateCommand } from './operate.js';
+import { initCommand, issueCommand } from './issue.js';
+import { bundleCommand, denyCommand, rotateCommand, showCommand, tokenCommand } from './operate.js';
 
 const footer = `
-These commands open the CA themselves, so the controller that uses it must be stopped meanwhile: a store that is in use
-is refused (CA_STORE_LOCKED). What they do is recorded in <directory>/audit.jsonl.`;
+With --store these commands open the CA themselves. When a controller has it open, they ask the controller at its admin
+socket, or at the one that --controller names: all but init and issue, which are for a CA that nobody has open
+(CA_STORE_LOCKED). What is done is recorded in <directory>/audit.jsonl either way.`;
 
 /** `meshwright ca`: a certificate authority in a directory. */
 export function caCommand(): Command {

@@ -1,10 +1,10 @@
-/** `meshwright ca init | issue | show | bundle | token`. */
+/** `meshwright ca init | issue`: always on the CA itself. */
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { caKeyTypes } from '../../ca/index.js';
 import type { CaKeyType } from '../../ca/index.js';
-import { createCa, duration, withCa, withStore } from './open-ca.js';
+import { createCa, duration, operator, withCa, withStore } from './open-ca.js';
 import { print } from '../print.js';
 import type { StoreFlags } from './open-ca.js';
 
@@ -55,7 +55,7 @@ export function issueCommand(): Command {
       }
       const issued = await withCa(flags, async (ca) => {
         const key = flags.csr === undefined ? { publicKey: fresh?.publicKey } : { csr: readCsr(flags.csr) };
-        return ca.issueX509Svid({ spiffeId, ...key, ttlMs: flags.ttl });
+        return ca.issueX509Svid({ spiffeId, ...key, ttlMs: flags.ttl, requester: operator() });
       });
       if (flags.out !== undefined) writeFileSync(flags.out, issued.chainPem);
       else if (flags.json !== true) process.stdout.write(issued.chainPem);
@@ -64,62 +64,6 @@ export function issueCommand(): Command {
         const chain = flags.out === undefined ? { chainPem } : {};
         print(flags, { spiffeId: issued.spiffeId.toString(), serialNumber, notBefore, notAfter, ...chain });
       }
-    });
-}
-
-export function showCommand(): Command {
-  return withStore(new Command('show'))
-    .description('what the CA is, and where its rotations are')
-    .action(async (flags: StoreFlags) => {
-      await withCa(flags, (ca) => {
-        const { x509Authorities, sequence } = ca.bundle.current;
-        const roots = x509Authorities.map((root, index) => ({
-          signs: index === 0,
-          subject: root.subject,
-          notAfter: new Date(root.validTo),
-        }));
-        print(flags, {
-          trustDomain: ca.trustDomain.name,
-          rootPin: ca.rootPin,
-          sequence,
-          roots,
-          rotation: ca.rootRotation.status,
-          tokenKeyRotation: ca.tokenKeyRotation.status,
-          jwtKeyRotation: ca.jwtKeyRotation.status,
-          denied: ca.denyList.entries,
-        });
-        return Promise.resolve();
-      });
-    });
-}
-
-interface BundleFlags extends StoreFlags {
-  readonly pem?: true;
-}
-
-export function bundleCommand(): Command {
-  return withStore(new Command('bundle'))
-    .description('print the trust bundle in the SPIFFE bundle format')
-    .option('--pem', 'only the root certificates, as PEM')
-    .action(async (flags: BundleFlags) => {
-      const bundle = await withCa(flags, (ca) => Promise.resolve(ca.bundle.current));
-      if (flags.pem === true) process.stdout.write(bundle.x509AuthoritiesPem.join(''));
-      else console.log(JSON.stringify(bundle, undefined, 2));
-    });
-}
-
-interface TokenFlags extends StoreFlags {
-  readonly ttl?: number;
-}
-
-export function tokenCommand(): Command {
-  return withStore(new Command('token'))
-    .description('make a join token for a node: single use, with the pin of the root')
-    .argument('<node>', 'the node that may join with it')
-    .option('--ttl <duration>', 'lifetime (default: 1h)', duration)
-    .action(async (node: string, flags: TokenFlags) => {
-      const made = await withCa(flags, async (ca) => (await ca.joinTokens()).create({ node, ttlMs: flags.ttl }));
-      print(flags, { ...made });
     });
 }
 
