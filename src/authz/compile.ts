@@ -9,6 +9,8 @@ import { compileRequestAuthentication } from './dialects/request-authentication.
 import type { RequestAuthentication } from './dialects/request-authentication.js';
 import { compileMeshAuthorization, meshAuthorizationApi } from './dialects/mesh-authorization.js';
 import { AuthzCompileError } from './errors.js';
+import { quarantine, quarantineCompiled } from './quarantine.js';
+import type { Quarantine } from './quarantine.js';
 import { ManifestReport, readIdentity, unwrap } from './manifest.js';
 import type { ResolvedOptions } from './options.js';
 import { PolicySet } from './policy-set.js';
@@ -39,13 +41,13 @@ export interface Compilation {
   readonly set: PolicySet;
   readonly peers: readonly PeerAuthentication[];
   readonly requests: readonly RequestAuthentication[];
-  /** Warnings only. */
+  /** Warnings, and of a lenient compilation errors too. */
   readonly problems: readonly PolicyProblem[];
 }
 
 /**
  * Compiles step by step, yielding often, so that the caller can pause; run it to its end for a synchronous compilation.
- * Throws `AuthzCompileError` when any manifest has an error.
+ * Throws `AuthzCompileError` when any manifest has an error that `lenient` does not put up with.
  */
 export function* compileSteps(
   manifests: readonly unknown[],
@@ -77,7 +79,9 @@ export function* compileSteps(
     if (compiled === undefined) {
       const policy = compileManifest(manifest, options, report);
       if (report.errors > 0 || policy === undefined) {
-        failed = true;
+        const standIn = options.lenient ? quarantine(manifest, problems.slice(before), options) : undefined;
+        if (standIn === undefined) failed = true;
+        else admit(standIn, report, policies);
         continue;
       }
       compiled = { content, policy, warnings: problems.slice(before) };
@@ -88,7 +92,9 @@ export function* compileSteps(
     if (seen.has(id)) {
       report.policy = id;
       report.error('duplicate-policy', 'metadata.name', 'every policy once', id, 'rename or remove one of the two');
-      failed = true;
+      if (options.lenient && compiled.policy.kind === 'authorization')
+        admit(quarantineCompiled(compiled.policy.policy), report, policies);
+      else failed = true;
       continue;
     }
     seen.add(id);
@@ -143,6 +149,12 @@ function compileManifest(manifest: unknown, options: ResolvedOptions, report: Ma
       ? compileMeshAuthorization(identity, options, report)
       : compileIstioAuthorization(identity, options, report);
   return policy === undefined ? undefined : { kind: 'authorization', id: policy.head.id, policy };
+}
+
+/** Puts what stands in for a policy with errors into force, and says so. */
+function admit({ policy, outcome }: Quarantine, report: ManifestReport, policies: CompiledPolicy[]): void {
+  if (policy !== undefined) policies.push(policy);
+  report.warning('policy-quarantined', '', 'a policy without errors', outcome, 'correct the errors reported of it');
 }
 
 /** Not among the warnings that are kept with a compiled manifest: it depends on when one asks. */

@@ -24,7 +24,9 @@ export type PolicyScope =
       readonly labels: Readonly<Record<string, string>>;
     }
   /** `namespace/name`. */
-  | { readonly kind: 'service'; readonly service: string };
+  | { readonly kind: 'service'; readonly service: string }
+  /** Every service of a namespace, wherever its pods are. */
+  | { readonly kind: 'services'; readonly namespace: string };
 
 /** Terms of which all must hold: one `source` or one `operation`. */
 export type Conjunction = readonly Term[];
@@ -43,6 +45,8 @@ export interface PolicyHead {
   readonly tier?: number | undefined;
   /** When, and for whom, its rules end; of an ALLOW only. */
   readonly grant?: Grant | undefined;
+  /** Stands in for a policy with errors: denies all that the policy may apply to. */
+  readonly quarantined?: boolean | undefined;
   /** What it applies to: any of these. */
   readonly scopes: readonly PolicyScope[];
   /** Where its rules are written, such as `spec.rules`. */
@@ -168,10 +172,13 @@ export class CompiledRule {
   /** The decision when this rule decides: built at its first use, then always the same object. */
   get decision(): PreparedDecision {
     if (this.#decision === undefined) {
-      const { key, action, tier } = this.policy.head;
+      const { key, action, tier, quarantined } = this.policy.head;
       const allows = action === 'ALLOW';
       const place = tier === undefined ? '' : ` in tier ${String(tier)}`;
-      const reason = `${allows ? 'allowed' : 'denied'} by ${key} rule ${String(this.index)}${place}`;
+      const reason =
+        quarantined === true
+          ? `denied by ${key}: the policy has errors, so all that it may apply to is denied`
+          : `${allows ? 'allowed' : 'denied'} by ${key} rule ${String(this.index)}${place}`;
       this.#decision = prepareDecision(allows ? 'allow' : 'deny', reason, { policy: key, rule: this.index });
     }
     return this.#decision;

@@ -48,7 +48,7 @@ export interface CompileAsyncOptions extends AuthzOptions, SliceOptions {
  * });
  */
 export class AuthzEngine {
-  /** Warnings of the compilation; errors throw instead. */
+  /** Warnings of the compilation; errors throw instead, or, with `lenient`, are here too. */
   readonly problems: readonly PolicyProblem[];
   readonly #compilation: Compilation;
   readonly #policies: PolicySet;

@@ -26,6 +26,14 @@ export interface AuthzOptions {
    * themselves. Needs `dialects: { meshwright: true }`. Default none.
    */
   readonly audit?: 'all' | readonly string[] | undefined;
+  /**
+   * Puts up with policies that have errors where that cannot allow more. An ALLOW with errors in its rules allows nothing
+   * and goes on closing what it applies to; a DENY or CUSTOM denies everything that it applies to; where the target cannot
+   * be read that is its whole namespace, and for the root namespace the mesh; AUDIT and dry-run policies are left out. The
+   * errors are then in `engine.problems`. Still thrown: what cannot be told to be a policy or of which namespace, and
+   * errors in PeerAuthentication and RequestAuthentication, for which nothing could stand in. Default false.
+   */
+  readonly lenient?: boolean | undefined;
   /** Tells when grants end. Default the system's. */
   readonly clock?: Clock | undefined;
 }
@@ -39,6 +47,7 @@ export interface ResolvedOptions {
   readonly pathNormalization: PathNormalization | undefined;
   readonly meshwrightDialect: boolean;
   readonly audit: 'all' | readonly string[];
+  readonly lenient: boolean;
 }
 
 const known = [
@@ -49,6 +58,7 @@ const known = [
   'pathNormalization',
   'dialects',
   'audit',
+  'lenient',
   'clock',
 ];
 
@@ -68,6 +78,7 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
     pathNormalization,
     dialects = {},
     audit = [],
+    lenient = false,
     clock,
   } = options;
   if (defaultAction !== 'allow' && defaultAction !== 'deny')
@@ -88,6 +99,7 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
   if (audit !== 'all' && !(Array.isArray(audit) && audit.every(isObjectName)))
     throw invalid('audit', "'all' or a list of namespaces", audit);
   if (audit.length > 0 && !meshwright) throw invalid('audit', 'absent without dialects: { meshwright: true }', audit);
+  if (typeof lenient !== 'boolean') throw invalid('lenient', 'true or false', lenient);
   if (clock !== undefined && typeof (clock as Partial<Clock> | null)?.now !== 'function')
     throw invalid('clock', 'a Clock', clock);
   return Object.freeze({
@@ -97,6 +109,7 @@ export function resolveOptions(options: AuthzOptions = {}): ResolvedOptions {
     rootNamespace,
     pathNormalization,
     meshwrightDialect: meshwright,
+    lenient,
     audit: audit === 'all' ? audit : Object.freeze([...(audit as readonly string[])]),
   });
 }

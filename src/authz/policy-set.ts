@@ -41,6 +41,8 @@ export class PolicySet {
   readonly #mesh: PolicyGroup | undefined;
   readonly #namespaces = new Map<string, PolicyGroup>();
   readonly #services = new Map<string, PolicyGroup>();
+  /** By the namespace of services; nearly always empty. */
+  readonly #servicesOf = new Map<string, PolicyGroup>();
   /** By namespace (undefined: of the whole mesh), then by the name and value of the first label. */
   readonly #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
 
@@ -57,6 +59,7 @@ export class PolicySet {
       if (group === undefined) continue;
       if (scope.kind === 'namespace') this.#namespaces.set(scope.namespace, group);
       else if (scope.kind === 'service') this.#services.set(scope.service, group);
+      else if (scope.kind === 'services') this.#servicesOf.set(scope.namespace, group);
       else if (scope.kind === 'selector') this.#addSelector(scope.namespace, Object.entries(scope.labels), group);
     }
   }
@@ -111,6 +114,15 @@ export class PolicySet {
         (service.includes('/') ? undefined : this.#services.get(`${destination.namespace}/${service}`));
       if (group !== undefined && !into.groups.includes(group)) into.add(group);
     }
+    if (this.#servicesOf.size > 0) this.#collectServicesOf(destination.namespace, services, into);
+  }
+
+  #collectServicesOf(own: string, services: readonly string[], into: Applicable): void {
+    for (const service of services) {
+      const namespace = service.includes('/') ? service.slice(0, service.indexOf('/')).replace(/^.*:/, '') : own;
+      const group = this.#servicesOf.get(namespace);
+      if (group !== undefined && !into.groups.includes(group)) into.add(group);
+    }
   }
 
   #addSelector(namespace: string | undefined, labels: SelectorGroup['labels'], group: PolicyGroup): void {
@@ -149,6 +161,8 @@ function scopeKey(scope: PolicyScope): string {
       return 'mesh';
     case 'namespace':
       return `namespace ${scope.namespace}`;
+    case 'services':
+      return `services of ${scope.namespace}`;
     case 'service':
       return `service ${scope.service}`;
     case 'selector':
