@@ -24,3 +24,14 @@ export type { IpFamily } from './ip-address.js';
 export { Cidr } from './cidr.js';
 export { formatSocketAddress, parseSocketAddress, socketAddress } from './socket-address.js';
 export type { SocketAddress } from './socket-address.js';
+export { leaseTtlLimits } from './lease-store.js';
+export type {
+  AcquireOptions,
+  Lease,
+  LeaseAcquisition,
+  LeaseOwner,
+  LeaseRequestOptions,
+  LeaseStore,
+} from './lease-store.js';
+export { MemoryLeaseStore, checkLeaseRequest } from './memory-lease-store.js';
+export type { MemoryLeaseStoreOptions } from './memory-lease-store.js';

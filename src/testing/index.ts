@@ -25,3 +25,5 @@ export { TestNode } from './test-node.js';
 export type { TestMeshOptions, TestServer, TestServiceOptions, TestWorkloadOptions } from './test-mesh-options.js';
 export { authzMatchers } from './authz-matchers.js';
 export type { AuthzMatcherOptions, AuthzMatchers } from './authz-matchers.js';
+export { leaseStoreContract } from './lease-store-contract.js';
+export type { LeaseStoreContractCase, LeaseStoreHarness } from './lease-store-contract.js';

@@ -145,14 +145,15 @@ function checkedTexts(
   if (!Array.isArray(texts) || texts.length > maxCommunities) {
     throw invalid(name, field, `must be a list of at most ${String(maxCommunities)}`);
   }
-  for (const text of texts as readonly unknown[]) {
+  const entries: readonly unknown[] = texts;
+  for (const text of entries) {
     const fits = typeof text === 'string' && pattern.test(text);
     const parts = fits && bits !== undefined ? text.split(':').filter((part) => /^\d+$/.test(part)) : [];
     if (!fits || parts.some((part) => Number(part) >= 2 ** (bits ?? 32))) {
       throw invalid(name, field, `has a malformed entry ${JSON.stringify(text)}`);
     }
   }
-  return Object.freeze([...texts]);
+  return Object.freeze(entries.map(String));
 }
 
 function checkInteger(name: string, field: string, value: number | undefined, min: number, max: number): void {

@@ -1,0 +1,135 @@
+import { systemClock } from './clock.js';
+import type { Clock, Timer } from './clock.js';
+import { CoreError } from './errors.js';
+import { LatestValueCell } from './latest-value.js';
+import { leaseTtlLimits } from './lease-store.js';
+import type {
+  AcquireOptions,
+  Lease,
+  LeaseAcquisition,
+  LeaseOwner,
+  LeaseRequestOptions,
+  LeaseStore,
+} from './lease-store.js';
+
+interface Entry {
+  /** The last one given out; the next is greater. Kept when the lease ends, so that tokens grow strictly. */
+  token: bigint;
+  lease: Lease | undefined;
+  endsAtMs: number;
+  timer: Timer | undefined;
+  readonly owner: LatestValueCell<LeaseOwner | undefined>;
+}
+
+export interface MemoryLeaseStoreOptions {
+  readonly clock?: Clock | undefined;
+  /** What every fencing token is greater than. Default 0; to keep them growing over restarts, hand in a greater one each time. */
+  readonly fencingFloor?: bigint | undefined;
+}
+
+/** Leases within one process: for tests, for a node that shares its addresses with nobody, and for one that hands them out. */
+export class MemoryLeaseStore implements LeaseStore {
+  readonly #clock: Clock;
+  readonly #floor: bigint;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(options: MemoryLeaseStoreOptions = {}) {
+    this.#clock = options.clock ?? systemClock;
+    this.#floor = options.fencingFloor ?? 0n;
+  }
+
+  /** Throws `CORE_OPTION_INVALID` for a name, holder or time-to-live out of bounds. */
+  async acquire(name: string, options: AcquireOptions): Promise<LeaseAcquisition> {
+    options.signal?.throwIfAborted();
+    checkLeaseRequest(name, options);
+    const entry = this.#entry(name);
+    const current = this.#current(entry);
+    if (current !== undefined) return { acquired: false, holder: current.holder, fencingToken: current.fencingToken };
+    entry.token += 1n;
+    const { holder, ttlMs } = options;
+    const lease: Lease = Object.freeze({ name, holder, fencingToken: entry.token, ttlMs });
+    this.#extend(entry, lease);
+    entry.owner.set(Object.freeze({ holder, fencingToken: lease.fencingToken }));
+    return { acquired: true, lease };
+  }
+
+  async renew(lease: Lease, options: LeaseRequestOptions = {}): Promise<boolean> {
+    options.signal?.throwIfAborted();
+    const entry = this.#entry(lease.name);
+    const current = this.#current(entry);
+    if (current?.fencingToken !== lease.fencingToken) return false;
+    this.#extend(entry, current);
+    return true;
+  }
+
+  async release(lease: Lease, options: LeaseRequestOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    const entry = this.#entry(lease.name);
+    if (this.#current(entry)?.fencingToken === lease.fencingToken) this.#end(entry);
+  }
+
+  watch(name: string, options: { readonly signal: AbortSignal }): AsyncIterable<LeaseOwner | undefined> {
+    const entry = this.#entry(name);
+    this.#current(entry);
+    return entry.owner.changes(options);
+  }
+
+  #entry(name: string): Entry {
+    const known = this.#entries.get(name);
+    if (known !== undefined) return known;
+    const owner = new LatestValueCell<LeaseOwner | undefined>(undefined);
+    const entry: Entry = { token: this.#floor, lease: undefined, endsAtMs: 0, timer: undefined, owner };
+    this.#entries.set(name, entry);
+    return entry;
+  }
+
+  /** The lease, if it has not ended: a timer that is late must not keep it alive. */
+  #current(entry: Entry): Lease | undefined {
+    if (entry.lease !== undefined && this.#clock.monotonicMs() >= entry.endsAtMs) this.#end(entry);
+    return entry.lease;
+  }
+
+  #extend(entry: Entry, lease: Lease): void {
+    entry.timer?.cancel();
+    entry.lease = lease;
+    entry.endsAtMs = this.#clock.monotonicMs() + lease.ttlMs;
+    entry.timer = this.#clock.timer(lease.ttlMs, () => {
+      // Timers may be some fraction of a millisecond early.
+      if (this.#current(entry) !== undefined) this.#extendTimer(entry);
+    });
+  }
+
+  #extendTimer(entry: Entry): void {
+    const leftMs = Math.max(1, entry.endsAtMs - this.#clock.monotonicMs());
+    entry.timer = this.#clock.timer(leftMs, () => {
+      if (this.#current(entry) !== undefined) this.#extendTimer(entry);
+    });
+  }
+
+  #end(entry: Entry): void {
+    entry.timer?.cancel();
+    entry.timer = undefined;
+    entry.lease = undefined;
+    entry.owner.set(undefined);
+  }
+}
+
+/** Throws `CORE_OPTION_INVALID` unless name, holder and time-to-live are within the bounds that every store keeps. */
+export function checkLeaseRequest(name: string, { holder, ttlMs }: Pick<AcquireOptions, 'holder' | 'ttlMs'>): void {
+  for (const [what, text] of [
+    ['name', name],
+    ['holder', holder],
+  ] as const) {
+    if (typeof text === 'string' && /^[\x21-\x7e]{1,512}$/.test(text)) continue;
+    throw new CoreError(
+      'CORE_OPTION_INVALID',
+      `expected the ${what} of a lease to be 1 to 512 printable ASCII characters without white space, got ${JSON.stringify(text)}`,
+    );
+  }
+  const { minMs, maxMs } = leaseTtlLimits;
+  if (typeof ttlMs === 'number' && ttlMs >= minMs && ttlMs <= maxMs) return;
+  throw new CoreError(
+    'CORE_OPTION_INVALID',
+    `expected the ttlMs of a lease to be ${String(minMs)} to ${String(maxMs)}, got ${String(ttlMs)}`,
+  );
+}

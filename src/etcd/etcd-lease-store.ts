@@ -1,0 +1,312 @@
+import { setMaxListeners } from 'node:events';
+import { checkLeaseRequest } from '../core/index.js';
+import type {
+  AcquireOptions,
+  Closable,
+  Lease,
+  LeaseAcquisition,
+  LeaseOwner,
+  LeaseRequestOptions,
+  LeaseStore,
+} from '../core/index.js';
+import { abandonOnAbort } from '../internal/single-flight.js';
+import { EtcdError } from './errors.js';
+import { EtcdClient } from './etcd-client.js';
+import type { KeyValue, TxnResponse } from './gen/etcd_pb.js';
+import { LeaseKeys, encodeRecord } from './lease-records.js';
+import { LeaseSession } from './lease-session.js';
+import { LeaseView } from './lease-view.js';
+import type { LeaseStanding } from './lease-view.js';
+import { LeaseWatch } from './lease-watch.js';
+import { resolveEtcdOptions } from './options.js';
+import type { EtcdLeaseStoreOptions, ResolvedEtcdOptions } from './options.js';
+import { found, get, madeIn, put, remove, unchangedSince } from './requests.js';
+import type { Condition, Operation } from './requests.js';
+
+interface Held {
+  readonly lease: Lease;
+  readonly session: LeaseSession;
+  readonly value: Uint8Array;
+}
+
+/** Each look at a name can find it changed by somebody else; more often than this in a row is a fight, and refused. */
+const maxLooks = 12;
+
+/**
+ * Leases in etcd (3.4 or newer), shared by every process that has the same endpoints and prefix.
+ *
+ * A lease ends by what those who want it have seen, not by etcd's own leases, which last 2 s at the least: see docs/etcd.md.
+ * One key is written per renewal of all leases of the same time-to-live together. Fencing tokens are etcd revisions: they
+ * grow over all names.
+ *
+ * The constructor reaches no server: the store may be opened before etcd runs. Requests reject with `ETCD_UNAVAILABLE`
+ * (nothing answered), `ETCD_REFUSED` (user or role), `ETCD_RECORD_MALFORMED`, `ETCD_CLOSED`, or the signal's reason.
+ *
+ * ```ts
+ * await using leases = new EtcdLeaseStore({ endpoints: ['https://10.0.0.1:2379'], tls: { ca } });
+ * const taken = await leases.acquire('vip/203.0.113.10', { holder: 'node-a', ttlMs: 1200 });
+ * ```
+ */
+export class EtcdLeaseStore implements LeaseStore, Closable {
+  readonly #options: ResolvedEtcdOptions;
+  readonly #keys: LeaseKeys;
+  readonly #client: EtcdClient;
+  readonly #view: LeaseView;
+  readonly #sessions = new Map<string, LeaseSession>();
+  readonly #held = new Map<string, Held>();
+  readonly #acquiring = new Map<string, Promise<LeaseAcquisition>>();
+  readonly #watchers = new Map<string, number>();
+  readonly #closed = new AbortController();
+  #watch: LeaseWatch | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** Throws `ETCD_CONFIGURATION_INVALID`. */
+  constructor(options: EtcdLeaseStoreOptions) {
+    this.#options = resolveEtcdOptions(options);
+    // One per watch.
+    setMaxListeners(0, this.#closed.signal);
+    this.#keys = new LeaseKeys(this.#options.prefix);
+    this.#client = new EtcdClient(this.#options);
+    this.#view = new LeaseView(this.#keys, this.#options.clock);
+  }
+
+  async acquire(name: string, options: AcquireOptions): Promise<LeaseAcquisition> {
+    this.#closed.signal.throwIfAborted();
+    checkLeaseRequest(name, options);
+    // One at a time per name: two of one process would not tell each other's half-done attempts from their own.
+    const before = this.#acquiring.get(name);
+    const acquiring = (async () => {
+      await before?.catch(() => undefined);
+      return this.#acquire(name, options);
+    })();
+    this.#acquiring.set(name, acquiring);
+    try {
+      return await acquiring;
+    } finally {
+      if (this.#acquiring.get(name) === acquiring) this.#acquiring.delete(name);
+    }
+  }
+
+  async renew(lease: Lease, options: LeaseRequestOptions = {}): Promise<boolean> {
+    this.#closed.signal.throwIfAborted();
+    const held = this.#held.get(lease.name);
+    if (held?.lease.fencingToken !== lease.fencingToken) return false;
+    const renewing = held.session.renew();
+    const renewed = await (options.signal === undefined ? renewing : abandonOnAbort(renewing, options.signal));
+    // Somebody deleted or rewrote the key by hand, without the session: it is no longer ours all the same.
+    const seen = this.#view.lease(lease.name);
+    const stands = seen === undefined || seen.revision <= lease.fencingToken;
+    if (renewed && stands && this.#held.get(lease.name) === held) return true;
+    if (this.#held.get(lease.name) === held) this.#held.delete(lease.name);
+    return false;
+  }
+
+  async release(lease: Lease, options: LeaseRequestOptions = {}): Promise<void> {
+    this.#closed.signal.throwIfAborted();
+    const held = this.#held.get(lease.name);
+    if (held?.lease.fencingToken !== lease.fencingToken) return;
+    this.#held.delete(lease.name);
+    const key = this.#keys.lease(lease.name);
+    try {
+      const compare = [unchangedSince(key, lease.fencingToken)];
+      const { succeeded, header } = await this.#client.txn({ compare, success: [remove(key)] }, options.signal);
+      if (succeeded) this.#view.sawNothing(key, header?.revision ?? 0n);
+    } catch (error) {
+      held.session.leaveBehind({ key, value: held.value });
+      throw error;
+    }
+  }
+
+  async *watch(
+    name: string,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<LeaseOwner | undefined, void, undefined> {
+    this.#closed.signal.throwIfAborted();
+    const signal = AbortSignal.any([options.signal, this.#closed.signal]);
+    this.#watch ??= new LeaseWatch(this.#client, this.#view, this.#keys, this.#options);
+    const owner = this.#view.watch(name);
+    this.#watchers.set(name, (this.#watchers.get(name) ?? 0) + 1);
+    try {
+      await abandonOnAbort(this.#watch.loaded, signal);
+      yield* owner.changes({ signal });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      const others = (this.#watchers.get(name) ?? 1) - 1;
+      if (others > 0) {
+        this.#watchers.set(name, others);
+      } else {
+        this.#watchers.delete(name);
+        this.#view.unwatch(name);
+      }
+    }
+  }
+
+  /** Gives back all leases (as far as etcd can be reached) and closes the connections. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Closes at once: leases end by themselves. */
+  destroy(reason?: Error): void {
+    this.#closed.abort(reason ?? closedError());
+    this.#view.close();
+    this.#client.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const wasOpen = !this.#closed.signal.aborted;
+    this.#closed.abort(closedError());
+    if (wasOpen) await Promise.allSettled([...this.#sessions.values()].map((session) => session.end(undefined)));
+    this.destroy();
+    await this.#watch?.close();
+  }
+
+  async #acquire(name: string, options: AcquireOptions): Promise<LeaseAcquisition> {
+    const held = this.#held.get(name);
+    if (held !== undefined && !held.session.lost) return refusal(held.lease);
+    this.#held.delete(name);
+    const session = this.#session(options);
+    await session.ensure();
+    const { holder, ttlMs } = options;
+    const value = encodeRecord({ holder, session: session.id, ttlMs, nonce: this.#newId() });
+    try {
+      return await this.#take(name, options, session, value);
+    } catch (error) {
+      // It may have taken effect: what nobody knows of must not live as long as the session does.
+      session.leaveBehind({ key: this.#keys.lease(name), value });
+      throw error;
+    }
+  }
+
+  async #take(
+    name: string,
+    options: AcquireOptions,
+    session: LeaseSession,
+    value: Uint8Array,
+  ): Promise<LeaseAcquisition> {
+    for (let look = 0; look < maxLooks; look += 1) {
+      const standing = this.#standing(name, session);
+      const response = standing.free
+        ? await this.#tryTake(name, standing, session, value, options.signal)
+        : await this.#look(name, standing, options.signal);
+      if (standing.free && response.succeeded) return this.#taken(name, options, session, value, response);
+      const now = this.#standing(name, session);
+      if (session.lost) throw new EtcdError('ETCD_UNAVAILABLE', `the session of ${options.holder} was lost; try again`);
+      if (this.#isOurs(name, value)) return this.#taken(name, options, session, value, undefined);
+      if (now.free) continue;
+      if (now.owner === undefined) {
+        const message = `the key ${this.#options.prefix}leases/${name} holds something that no lease store wrote`;
+        throw new EtcdError('ETCD_RECORD_MALFORMED', message, { fields: { name } });
+      }
+      // Held, and its session was looked at in the same answer or is known: that is final.
+      if (this.#view.sessionMadeIn(now.record.session) !== undefined) return { acquired: false, ...now.owner };
+    }
+    throw new EtcdError('ETCD_UNAVAILABLE', `the lease ${name} changed hands at every look; try again`);
+  }
+
+  /** What an earlier attempt of this session got without knowing it is free to this session. */
+  #standing(name: string, session: LeaseSession): LeaseStanding {
+    const standing = this.#view.standing(name);
+    if (standing.free || standing.owner === undefined || this.#held.has(name)) return standing;
+    if (standing.record.session !== session.id) return standing;
+    return { free: true, revision: standing.owner.fencingToken, ended: undefined };
+  }
+
+  #isOurs(name: string, value: Uint8Array): boolean {
+    const record = this.#view.lease(name)?.record;
+    return record !== undefined && Buffer.from(encodeRecord(record)).equals(value);
+  }
+
+  async #tryTake(
+    name: string,
+    standing: Extract<LeaseStanding, { free: true }>,
+    session: LeaseSession,
+    value: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<TxnResponse> {
+    const key = this.#keys.lease(name);
+    const compare: Condition[] = [unchangedSince(key, standing.revision), madeIn(session.key, session.madeIn)];
+    const success: Operation[] = [put(key, value), put(session.key, session.value)];
+    const failure: Operation[] = [get(key), get(session.key)];
+    const { ended } = standing;
+    const endedKey = ended === undefined ? undefined : this.#keys.session(ended.id);
+    if (ended !== undefined && endedKey !== undefined) {
+      compare.push(unchangedSince(endedKey, ended.revision));
+      success.push(remove(endedKey));
+      failure.push(get(endedKey));
+    }
+    const response = await this.#client.txn({ compare, success, failure }, signal);
+    const revision = response.header?.revision ?? 0n;
+    if (response.succeeded) {
+      if (endedKey !== undefined) this.#view.sawNothing(endedKey, revision);
+      return response;
+    }
+    this.#feed(key, found(response.responses, 0), revision);
+    const own = found(response.responses, 1);
+    if (own?.createRevision !== session.madeIn) session.markLost();
+    this.#feed(session.key, own, revision);
+    if (endedKey !== undefined) this.#feed(endedKey, found(response.responses, 2), revision);
+    return response;
+  }
+
+  /** Reads the lease and, as far as it is known, its session. */
+  async #look(
+    name: string,
+    standing: Extract<LeaseStanding, { free: false }>,
+    signal: AbortSignal | undefined,
+  ): Promise<TxnResponse> {
+    const key = this.#keys.lease(name);
+    const sessionKey = standing.record === undefined ? undefined : this.#keys.session(standing.record.session);
+    const success = [get(key), ...(sessionKey === undefined ? [] : [get(sessionKey)])];
+    const response = await this.#client.txn({ success }, signal);
+    const revision = response.header?.revision ?? 0n;
+    this.#feed(key, found(response.responses, 0), revision);
+    if (sessionKey !== undefined) this.#feed(sessionKey, found(response.responses, 1), revision);
+    return response;
+  }
+
+  #feed(key: Uint8Array, pair: KeyValue | undefined, revision: bigint): void {
+    if (pair === undefined) this.#view.sawNothing(key, revision);
+    else this.#view.saw(pair);
+  }
+
+  #taken(
+    name: string,
+    { holder, ttlMs }: AcquireOptions,
+    session: LeaseSession,
+    value: Uint8Array,
+    response: TxnResponse | undefined,
+  ): LeaseAcquisition {
+    const revision = response?.header?.revision ?? this.#view.lease(name)?.revision ?? 0n;
+    const lease: Lease = Object.freeze({ name, holder, fencingToken: revision, ttlMs });
+    this.#held.set(name, { lease, session, value });
+    return { acquired: true, lease };
+  }
+
+  #session({ holder, ttlMs }: AcquireOptions): LeaseSession {
+    const key = `${String(ttlMs)} ${holder}`;
+    const known = this.#sessions.get(key);
+    if (known !== undefined && !known.lost) return known;
+    const session = new LeaseSession(this.#newId(), { holder, ttlMs }, this.#keys, this.#client, this.#view);
+    this.#sessions.set(key, session);
+    return session;
+  }
+
+  #newId(): string {
+    return Buffer.from(this.#options.random.bytes(12)).toString('hex');
+  }
+}
+
+function refusal(lease: Lease): LeaseAcquisition {
+  return { acquired: false, holder: lease.holder, fencingToken: lease.fencingToken };
+}
+
+function closedError(): EtcdError {
+  return new EtcdError('ETCD_CLOSED', 'the etcd store is closed');
+}
