@@ -18,6 +18,10 @@ export const meshErrorCodes = defineErrorCodes({
     when: 'A call to the admin socket was refused or failed.',
     fix: "The message has the reason; the agent's or controller's log has more.",
   },
+  MESH_LEASE_FAILED: {
+    when: 'A lease could not be taken, renewed or given back at the controller: it refused, or did not answer.',
+    fix: 'The message has the reason; a node can hold the leases of the virtual IPs that are assigned to it, nothing else.',
+  },
 });
 
 export type MeshErrorCode = keyof typeof meshErrorCodes;
