@@ -198,60 +198,71 @@ const targetRef = object(
   { required: ['kind', 'name'] },
 );
 const target = { selector, targetRef, targetRefs: list(targetRef, { minItems: 1 }) };
+/** At most one of the three. */
+const oneTarget: JsonSchema = {
+  allOf: [
+    ['selector', 'targetRef'],
+    ['selector', 'targetRefs'],
+    ['targetRef', 'targetRefs'],
+  ].map((pair) => ({ not: { required: pair } })),
+};
 
 /** Istio's `AuthorizationPolicy`. */
 export const authorizationPolicySchema: JsonSchema = manifest(
   'AuthorizationPolicy',
   istioApis,
   'AuthorizationPolicy',
-  object({
-    ...target,
-    action: { enum: ['ALLOW', 'DENY', 'AUDIT', 'CUSTOM'] },
-    provider: object({ name: { type: 'string', minLength: 1 } }, { required: ['name'] }),
-    rules: list(
-      object({
-        from: list(
-          object(
-            {
-              source: object(
-                withNots({
-                  principals: described('td/ns/NAMESPACE/sa/ACCOUNT without a scheme; x* prefix, *x suffix, * any.', {
-                    ...texts,
-                    items: { type: 'string', not: { pattern: '://' } },
+  object(
+    {
+      ...target,
+      action: { enum: ['ALLOW', 'DENY', 'AUDIT', 'CUSTOM'] },
+      provider: object({ name: { type: 'string', minLength: 1 } }, { required: ['name'] }),
+      rules: list(
+        object({
+          from: list(
+            object(
+              {
+                source: object(
+                  withNots({
+                    principals: described('td/ns/NAMESPACE/sa/ACCOUNT without a scheme; x* prefix, *x suffix, * any.', {
+                      ...texts,
+                      items: { type: 'string', not: { pattern: '://' } },
+                    }),
+                    namespaces: described('Namespaces of the principal.'),
+                    serviceAccounts: described('name or namespace/name.', { ...texts, maxItems: 16 }),
+                    trustDomains: described('Trust domains.'),
+                    requestPrincipals: described('iss/sub of the validated token.'),
+                    ipBlocks: described('Addresses and CIDR blocks of the peer.'),
+                    remoteIpBlocks: described('Addresses and CIDR blocks of the client.'),
                   }),
-                  namespaces: described('Namespaces of the principal.'),
-                  serviceAccounts: described('name or namespace/name.', { ...texts, maxItems: 16 }),
-                  trustDomains: described('Trust domains.'),
-                  requestPrincipals: described('iss/sub of the validated token.'),
-                  ipBlocks: described('Addresses and CIDR blocks of the peer.'),
-                  remoteIpBlocks: described('Addresses and CIDR blocks of the client.'),
-                }),
-                { minProperties: 1 },
-              ),
-            },
-            { required: ['source'] },
+                  { minProperties: 1 },
+                ),
+              },
+              { required: ['source'] },
+            ),
           ),
-        ),
-        to: list(
-          object(
-            {
-              operation: object(
-                withNots({
-                  hosts: described('Hosts; a port is part of them.'),
-                  ports,
-                  methods: described('HTTP methods.'),
-                  paths: described('Paths, prefixes, suffixes, or templates with {*} and {**}.'),
-                }),
-                { minProperties: 1 },
-              ),
-            },
-            { required: ['operation'] },
+          to: list(
+            object(
+              {
+                operation: object(
+                  withNots({
+                    hosts: described('Hosts; a port is part of them.'),
+                    ports,
+                    methods: described('HTTP methods.'),
+                    paths: described('Paths, prefixes, suffixes, or templates with {*} and {**}.'),
+                  }),
+                  { minProperties: 1 },
+                ),
+              },
+              { required: ['operation'] },
+            ),
           ),
-        ),
-        when,
-      }),
-    ),
-  }),
+          when,
+        }),
+      ),
+    },
+    oneTarget,
+  ),
 );
 
 const mtls = object({ mode: { enum: ['UNSET', 'STRICT', 'PERMISSIVE', 'DISABLE'] } });
@@ -273,34 +284,37 @@ export const requestAuthenticationSchema: JsonSchema = manifest(
   'RequestAuthentication',
   istioApis,
   'RequestAuthentication',
-  object({
-    ...target,
-    jwtRules: list(
-      object(
-        {
-          issuer: { type: 'string', minLength: 1 },
-          audiences: texts,
-          jwks: { type: 'string' },
-          jwksUri: { type: 'string', pattern: '^https?://' },
-          jwks_uri: { type: 'string', pattern: '^https?://' },
-          fromHeaders: list(
-            object({ name: { type: 'string', minLength: 1 }, prefix: { type: 'string' } }, { required: ['name'] }),
-          ),
-          fromParams: texts,
-          fromCookies: texts,
-          outputPayloadToHeader: { type: 'string' },
-          forwardOriginalToken: { type: 'boolean' },
-          outputClaimToHeaders: { type: 'array' },
-          timeout: { type: 'string' },
-          spaceDelimitedClaims: texts,
-        },
-        {
-          required: ['issuer'],
-          anyOf: [{ required: ['jwks'] }, { required: ['jwksUri'] }, { required: ['jwks_uri'] }],
-        },
+  object(
+    {
+      ...target,
+      jwtRules: list(
+        object(
+          {
+            issuer: { type: 'string', minLength: 1 },
+            audiences: texts,
+            jwks: { type: 'string' },
+            jwksUri: { type: 'string', pattern: '^https?://' },
+            jwks_uri: { type: 'string', pattern: '^https?://' },
+            fromHeaders: list(
+              object({ name: { type: 'string', minLength: 1 }, prefix: { type: 'string' } }, { required: ['name'] }),
+            ),
+            fromParams: texts,
+            fromCookies: texts,
+            outputPayloadToHeader: { type: 'string' },
+            forwardOriginalToken: { type: 'boolean' },
+            outputClaimToHeaders: { type: 'array' },
+            timeout: { type: 'string' },
+            spaceDelimitedClaims: texts,
+          },
+          {
+            required: ['issuer'],
+            oneOf: [{ required: ['jwks'] }, { required: ['jwksUri'] }, { required: ['jwks_uri'] }],
+          },
+        ),
       ),
-    ),
-  }),
+    },
+    oneTarget,
+  ),
 );
 
 /** All of them, by kind. */

@@ -1,7 +1,7 @@
 /** What an Istio policy applies to: the mesh, its namespace, selected pods, or the targets it names. */
 import type { PolicyScope } from '../compiled-policy.js';
 import { checkKeys, isFields, isObjectName, readArray } from '../manifest.js';
-import type { ManifestIdentity, ManifestReport } from '../manifest.js';
+import type { Fields, ManifestIdentity, ManifestReport } from '../manifest.js';
 import type { ResolvedOptions } from '../options.js';
 import { show } from '../problem.js';
 import { readSelector } from './selector.js';
@@ -12,29 +12,51 @@ export function readScopes(
   report: ManifestReport,
 ): readonly PolicyScope[] {
   const { spec, namespace } = identity;
-  const refs = spec.targetRefs ?? (spec.targetRef === undefined ? undefined : [spec.targetRef]);
-  if (spec.selector !== undefined && refs !== undefined) {
-    report.error('two-targets', 'spec.targetRefs', 'selector or targetRefs', 'both', 'keep one of them');
-    return [];
-  }
+  const refs = readTargetRefs(spec, report);
+  if (refs === 'malformed') return [];
   const root = namespace === options.rootNamespace;
   if (refs === undefined) {
     const labels = readSelector(spec.selector, 'spec.selector', report);
     if (labels !== undefined) return [{ kind: 'selector', namespace: root ? undefined : namespace, labels }];
     return [root ? { kind: 'mesh' } : { kind: 'namespace', namespace }];
   }
-  const list = readArray(refs, 'spec.targetRefs', report, 'references') ?? [];
-  if (list.length === 0)
+  return refs.flatMap(({ ref, path }) => readTargetRef(ref, path, identity, root, report) ?? []);
+}
+
+/** A reference and where it stands. */
+export interface LocatedRef {
+  readonly ref: unknown;
+  readonly path: string;
+}
+
+/** The references of `targetRefs`, or the one of `targetRef`; undefined when there are none. One of `selector` and these may be given. */
+export function readTargetRefs(spec: Fields, report: ManifestReport): readonly LocatedRef[] | 'malformed' | undefined {
+  const given = ['selector', 'targetRef', 'targetRefs'].filter((field) => spec[field] !== undefined);
+  if (given.length > 1) {
+    report.error(
+      'two-targets',
+      `spec.${given.at(-1) ?? ''}`,
+      'one of selector, targetRef and targetRefs',
+      given.join(' and '),
+      'keep one of them',
+    );
+    return 'malformed';
+  }
+  if (spec.targetRef !== undefined) return [{ ref: spec.targetRef, path: 'spec.targetRef' }];
+  if (spec.targetRefs === undefined) return undefined;
+  const list = readArray(spec.targetRefs, 'spec.targetRefs', report, 'references');
+  if (list === undefined) return 'malformed';
+  if (list.length === 0) {
     report.error(
       'empty-list',
       'spec.targetRefs',
       'at least one reference',
-      show(refs),
+      '[]',
       'leave targetRefs out for the whole namespace',
     );
-  return list.flatMap(
-    (ref, index) => readTargetRef(ref, `spec.targetRefs[${String(index)}]`, identity, root, report) ?? [],
-  );
+    return 'malformed';
+  }
+  return list.map((ref, index) => ({ ref, path: `spec.targetRefs[${String(index)}]` }));
 }
 
 function readTargetRef(
@@ -64,8 +86,7 @@ function readTargetRef(
     );
     return undefined;
   }
-  const group = ref.group ?? '';
-  const kind = `${group === 'core' ? '' : String(group)}/${String(ref.kind)}`;
+  const kind = qualifiedKind(ref);
   switch (kind) {
     case '/Service':
       return { kind: 'service', service: `${namespace}/${name}` };
@@ -98,9 +119,15 @@ function readTargetRef(
         'target-malformed',
         `${path}.kind`,
         'Service, Gateway, GatewayClass or ServiceEntry with its group',
-        show(kind),
+        show(kind ?? ref.kind),
         'correct group and kind',
       );
       return undefined;
   }
+}
+
+/** `group/kind`, of the core group `/kind`; undefined when one of the two is no text. */
+export function qualifiedKind({ group = '', kind }: Fields): string | undefined {
+  if (typeof group !== 'string' || typeof kind !== 'string') return undefined;
+  return `${group === 'core' ? '' : group}/${kind}`;
 }

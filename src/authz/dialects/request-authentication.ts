@@ -1,7 +1,8 @@
 /** Istio's `RequestAuthentication`: which tokens are taken, from where, and whose keys prove them. */
-import { checkKeys, isFields, readArray, readStrings } from '../manifest.js';
+import { checkKeys, isFields, isObjectName, readArray, readStrings } from '../manifest.js';
 import type { Fields, ManifestIdentity, ManifestReport } from '../manifest.js';
 import { show } from '../problem.js';
+import { qualifiedKind, readTargetRefs } from './istio-scopes.js';
 import { readSelector } from './selector.js';
 
 /** Tokens of one issuer. */
@@ -44,8 +45,6 @@ export function compileRequestAuthentication(
   checkKeys(spec, ['selector', 'targetRef', 'targetRefs', 'jwtRules'], 'spec', report);
   const labels = readSelector(spec.selector, 'spec.selector', report);
   const services = readServices(spec, namespace, report);
-  if (spec.selector !== undefined && services !== undefined)
-    report.error('two-targets', 'spec.targetRefs', 'selector or targetRefs', 'both', 'keep one of them');
   const list = readArray(spec.jwtRules, 'spec.jwtRules', report, 'rules') ?? [];
   const rules = list.flatMap((rule, index) => readJwtRule(rule, `spec.jwtRules[${String(index)}]`, report) ?? []);
   if (report.errors > before) return undefined;
@@ -61,23 +60,19 @@ export function compileRequestAuthentication(
 }
 
 function readServices(spec: Fields, namespace: string, report: ManifestReport): readonly string[] | undefined {
-  const refs = spec.targetRefs ?? (spec.targetRef === undefined ? undefined : [spec.targetRef]);
-  if (refs === undefined) return undefined;
-  return (readArray(refs, 'spec.targetRefs', report, 'references') ?? []).flatMap((ref, index) => {
+  const refs = readTargetRefs(spec, report);
+  if (refs === undefined || refs === 'malformed') return undefined;
+  return refs.flatMap(({ ref, path }) => {
     if (
       isFields(ref) &&
-      ref.kind === 'Service' &&
-      typeof ref.name === 'string' &&
+      qualifiedKind(ref) === '/Service' &&
+      isObjectName(ref.name) &&
       (ref.namespace === undefined || ref.namespace === namespace)
-    )
+    ) {
+      checkKeys(ref, ['group', 'kind', 'name', 'namespace'], path, report);
       return [`${namespace}/${ref.name}`];
-    report.error(
-      'target-malformed',
-      `spec.targetRefs[${String(index)}]`,
-      'a Service of the same namespace',
-      show(ref),
-      'name a Service',
-    );
+    }
+    report.error('target-malformed', path, 'a Service of the same namespace', show(ref), 'name a Service');
     return [];
   });
 }
@@ -106,7 +101,8 @@ function readJwtRule(rule: unknown, path: string, report: ManifestReport): JwtRu
   }
   checkKeys(rule, ruleFields, path, report);
   const { issuer, jwks } = rule;
-  const jwksUri = rule.jwksUri ?? rule.jwks_uri;
+  const jwksUri = rule.jwksUri === undefined ? rule.jwks_uri : rule.jwksUri;
+  checkUnused(rule, path, report);
   if (typeof issuer !== 'string' || issuer === '') {
     report.error(
       'issuer-missing',
@@ -117,8 +113,8 @@ function readJwtRule(rule: unknown, path: string, report: ManifestReport): JwtRu
     );
     return undefined;
   }
-  if (jwks !== undefined && jwksUri !== undefined)
-    report.error('two-key-sets', `${path}.jwks`, 'jwks or jwksUri', 'both', 'keep one of them');
+  if ([jwks, rule.jwksUri, rule.jwks_uri].filter((keys) => keys !== undefined).length > 1)
+    report.error('two-key-sets', `${path}.jwks`, 'one of jwks and jwksUri', 'several', 'keep one of them');
   if (jwks === undefined && jwksUri === undefined)
     report.error(
       'keys-missing',
@@ -174,6 +170,19 @@ function readJwtRule(rule: unknown, path: string, report: ManifestReport): JwtRu
     fromCookies,
     spaceDelimitedClaims: texts('spaceDelimitedClaims'),
   });
+}
+
+/** Fields that only a data path acts on: the engine does not, but no manifest that says nonsense passes it. */
+function checkUnused(rule: Fields, path: string, report: ManifestReport): void {
+  const forms: Readonly<Record<string, readonly [expected: string, check: (value: unknown) => boolean]>> = {
+    outputPayloadToHeader: ['the name of a header', (value) => typeof value === 'string'],
+    forwardOriginalToken: ['true or false', (value) => typeof value === 'boolean'],
+    outputClaimToHeaders: ['a list of claims and headers', Array.isArray],
+    timeout: ['a duration such as 5s', (value) => typeof value === 'string'],
+  };
+  for (const [field, [expected, check]] of Object.entries(forms))
+    if (rule[field] !== undefined && !check(rule[field]))
+      report.error('wrong-type', `${path}.${field}`, expected, show(rule[field]), 'correct the value, or leave it out');
 }
 
 function isKeySet(text: unknown): boolean {
