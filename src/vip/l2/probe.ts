@@ -57,6 +57,7 @@ export class Probe {
       this.#end('unheard');
       return;
     }
+    if (this.#ended) return;
     this.#sent += 1;
     if (this.#sent === timings.count) {
       this.#after(timings.listenMs, () => this.#end({ free: true }));
