@@ -21,20 +21,41 @@ export interface SegmentGlob {
   readonly prefix: string;
 }
 
-/** What our cut of the syntax does not have, although micromatch would act on it. */
-const refused = /[[\]{}()!+@|\\^$"'`<>~#&;%\s\x00-\x20\x7f-\uffff]/;
+/** Longer patterns are refused. */
+const maxPatternLength = 2048;
 /** `%` introduces an escape in a path, and `~ ! $ & ' ( ) + ; @ =` may stand in one: only what micromatch acts on is refused there. */
 const refusedInPath = /[[\]{}()|\\^"`<>#;\s\x00-\x20\x7f-\uffff]/;
+/** What no SPIFFE ID has (SPIFFE-ID section 2), wildcards apart. */
+const refusedInSpiffeId = /[^A-Za-z0-9._/*?-]/;
 
-/** Why `pattern` (without its leading `/` or scheme) is no glob of ours, or undefined when it is one. */
-export function globDefect(pattern: string, kind: 'path' | 'spiffe'): string | undefined {
-  const bad = (kind === 'path' ? refusedInPath : refused).exec(pattern);
+/** What is wrong with a pattern: it is none, or it is one that nothing could match. */
+export interface GlobDefect {
+  readonly code: 'glob-malformed' | 'never-matches';
+  readonly fix: string;
+}
+
+/**
+ * Why `pattern` is no glob of ours, or undefined when it is one: of paths, or of SPIFFE IDs without their scheme, where
+ * `spiffeGlob` of `meshwright/spiffe` takes and refuses the same.
+ */
+export function globDefect(pattern: string, kind: 'path' | 'spiffe'): GlobDefect | undefined {
+  const malformed = (fix: string): GlobDefect => ({ code: 'glob-malformed', fix });
+  if (pattern.length > maxPatternLength)
+    return malformed(`patterns have at most ${String(maxPatternLength)} characters`);
+  const bad = (kind === 'path' ? refusedInPath : refusedInSpiffeId).exec(pattern);
   if (bad !== null)
-    return `the character ${JSON.stringify(bad[0])} has no meaning here; only *, ** and ? are wildcards`;
-  for (const segment of pattern.split('/')) {
-    if (segment.includes('**') && segment !== '**') return '** must be a whole segment';
-  }
-  return undefined;
+    return malformed(`the character ${JSON.stringify(bad[0])} has no meaning here; only *, ** and ? are wildcards`);
+  const segments = pattern.split('/');
+  if (segments.some((segment) => segment.includes('**') && segment !== '**'))
+    return malformed('** must be a whole segment');
+  if (kind === 'path') return undefined;
+  const [trustDomain = '', ...path] = segments;
+  if (trustDomain === '**') return malformed('write * for any one trust domain, as in spiffe://*/**');
+  const never = (fix: string): GlobDefect => ({ code: 'never-matches', fix });
+  if (!/^[a-z0-9._*?-]+$/.test(trustDomain)) return never('no trust domain looks like that: they are lower case');
+  return path.some((segment) => segment === '' || segment === '.' || segment === '..')
+    ? never('a SPIFFE ID has no empty segment, no trailing slash, no . and no ..')
+    : undefined;
 }
 
 /** Parses a pattern that `globDefect` has nothing against. */
