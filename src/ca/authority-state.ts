@@ -4,14 +4,12 @@ import { z } from 'zod';
 import { readPem, writePem } from '../internal/der/pem.js';
 import { keyThumbprint, maxWorkloadTokenLifetimeMs } from '../spiffe/index.js';
 import type { TrustDomain } from '../spiffe/index.js';
-import { issueRoot, keyIdentifierOf } from './certificate.js';
-import type { Issuer } from './certificate.js';
+import { issueRoot } from './certificate.js';
 import { denialSchema } from './denial.js';
 import { CaError } from './errors.js';
 import { rootPinOf } from './root-pin.js';
 import { checkedSigner, generateKey, localSigner } from './signer.js';
 import type { CaKeyType, Signer } from './signer.js';
-import { subjectNameOf } from './subject-name.js';
 
 /**
  * What a CA is made of, as its store keeps it: signing keys with their certificates, token keys, the deny list, and the
@@ -32,6 +30,21 @@ const rootSchema = z.strictObject({
   certificatePem: z.string(),
   /** Missing: the key is an external signer's. */
   privateKeyPem: z.string().optional(),
+  /** Of a subordinate CA: what is above its certificate. Missing: the certificate is itself the root. */
+  external: z
+    .strictObject({
+      /** From the issuer of `certificatePem` upwards, without the root. */
+      intermediatesPem: z.array(z.string()),
+      rootPem: z.string(),
+    })
+    .optional(),
+});
+/** A key that waits for its certificate. */
+const requestedSchema = z.strictObject({
+  csrPem: z.string(),
+  publicKeyPem: z.string(),
+  /** Missing: the key is an external signer's. */
+  privateKeyPem: z.string().optional(),
 });
 const tokenKeySchema = z.strictObject({ ...keyStage, privateKeyPem: z.string() });
 
@@ -39,19 +52,17 @@ const stateSchema = z.strictObject({
   format: z.literal('meshwright-ca/1'),
   trustDomain: z.string(),
   sequence: z.number().int().min(1),
-  roots: z.array(rootSchema).min(1),
+  /** Empty only while a new subordinate CA waits for its first certificate. */
+  roots: z.array(rootSchema),
+  requested: requestedSchema.optional(),
   tokenKeys: z.array(tokenKeySchema).min(1),
   jwtKeys: z.array(tokenKeySchema).min(1),
   denied: z.array(denialSchema).default([]),
 });
 export type AuthorityState = z.output<typeof stateSchema>;
 export type RootEntry = z.output<typeof rootSchema>;
+export type RequestedKey = z.output<typeof requestedSchema>;
 export type TokenKeyEntry = z.output<typeof tokenKeySchema>;
-
-/** A root that signs, ready for use. */
-export interface SigningRoot extends Issuer {
-  readonly certificate: X509Certificate;
-}
 
 /** A key that signs workload tokens, or one that signs JWT-SVIDs. */
 export interface TokenKey {
@@ -96,11 +107,17 @@ export function newTokenKey(): Omit<TokenKeyEntry, 'state'> {
 
 /** Fresh keys for a new CA. */
 export async function newAuthorityState(options: NewRootOptions): Promise<AuthorityState> {
+  const root: RootEntry = { state: 'active', ...(await newRoot(options)) };
+  return { ...stateWithoutRoot(options.trustDomain), roots: [root] };
+}
+
+/** Fresh keys for a CA whose certificate somebody else will sign. */
+export function stateWithoutRoot(trustDomain: TrustDomain): AuthorityState {
   return {
     format: 'meshwright-ca/1',
-    trustDomain: options.trustDomain.name,
+    trustDomain: trustDomain.name,
     sequence: 1,
-    roots: [{ state: 'active', ...(await newRoot(options)) }],
+    roots: [],
     tokenKeys: [{ state: 'active', ...newTokenKey() }],
     jwtKeys: [{ state: 'active', ...newTokenKey() }],
     denied: [],
@@ -115,8 +132,8 @@ export function encodeAuthorityState(state: AuthorityState): Uint8Array {
 export function decodeAuthorityState(bytes: Uint8Array): AuthorityState {
   const parsed = stateSchema.safeParse(parseJson(bytes));
   if (!parsed.success) throw corrupt('it is not of the form this program wrote');
-  const { roots, tokenKeys, jwtKeys } = parsed.data;
-  onlyActive(roots, 'root');
+  const { roots, tokenKeys, jwtKeys, requested } = parsed.data;
+  if (roots.length > 0 || requested === undefined) onlyActive(roots, 'root');
   onlyActive(tokenKeys, 'token key');
   onlyActive(jwtKeys, 'JWT-SVID key');
   return parsed.data;
@@ -135,37 +152,6 @@ export function withKnownUse(state: AuthorityState, nowMs: number): AuthoritySta
     tokenKeys: state.tokenKeys.map(known),
     jwtKeys: state.jwtKeys.map(known),
   };
-}
-
-/** A root ready to sign; one without a key of its own signs by the one of `signers` that has its public key. */
-export function signingRoot(entry: RootEntry, signers: readonly Signer[]): SigningRoot {
-  let certificate: X509Certificate;
-  let signer: Signer | undefined;
-  try {
-    certificate = new X509Certificate(entry.certificatePem);
-    const { publicKey } = certificate;
-    const external = signers.find((each) => each.publicKey.equals(publicKey));
-    signer =
-      entry.privateKeyPem === undefined
-        ? external && checkedSigner(external)
-        : localSigner(createPrivateKey(entry.privateKeyPem));
-    if (signer !== undefined && !signer.publicKey.equals(publicKey)) {
-      throw corrupt('the root certificate is not of the root key');
-    }
-  } catch (error) {
-    if (error instanceof CaError) throw error;
-    throw corrupt('the root does not parse');
-  }
-  if (signer === undefined) {
-    const pin = rootPinOf(certificate.publicKey);
-    throw new CaError('CA_SIGNER_MISSING', `the root ${pin} signs by an external signer, which was not given`);
-  }
-  return Object.freeze({
-    signer,
-    certificate,
-    subject: subjectNameOf(certificate.raw),
-    keyIdentifier: keyIdentifierOf(signer.publicKey.export({ format: 'der', type: 'spki' })),
-  });
 }
 
 export function tokenKey(entry: TokenKeyEntry): TokenKey {
@@ -201,7 +187,7 @@ function parseJson(bytes: Uint8Array): unknown {
 
 const pemOf = (key: KeyObject): string => key.export({ format: 'pem', type: 'pkcs8' }) as string;
 
-const corrupt = (what: string): CaError =>
+export const corrupt = (what: string): CaError =>
   new CaError(
     'CA_STORE_CORRUPT',
     `the CA's state cannot be used: ${what}. Restore it from a backup; nothing was changed`,

@@ -2,11 +2,13 @@ import { LatestValueCell } from '../core/index.js';
 import type { Clock } from '../core/index.js';
 import { TrustBundle, TrustDomain } from '../spiffe/index.js';
 import type { Jwk } from '../spiffe/index.js';
-import { encodeAuthorityState, onlyActive, signingRoot, tokenKey } from './authority-state.js';
-import type { AuthorityState, RootEntry, SigningRoot, TokenKey, TokenKeyEntry } from './authority-state.js';
+import { encodeAuthorityState, onlyActive, tokenKey } from './authority-state.js';
+import type { AuthorityState, RootEntry, TokenKey, TokenKeyEntry } from './authority-state.js';
 import { CaError } from './errors.js';
 import { SerialQueue } from './serial-queue.js';
 import type { Signer } from './signer.js';
+import { publishedRoots, signingRoot } from './signing-root.js';
+import type { SigningRoot } from './signing-root.js';
 import type { CaStore } from './store.js';
 
 /** The kinds of key a CA signs with: certificates, workload tokens, JWT-SVIDs. */
@@ -143,7 +145,7 @@ function bundleOf(trustDomain: TrustDomain, state: AuthorityState): TrustBundle 
     state.denied.filter((denial) => denial.kind === kind).map(({ value }) => value);
   return TrustBundle.create({
     trustDomain,
-    x509Authorities: published(state.roots).map((root) => root.certificatePem),
+    x509Authorities: publishedRoots(published(state.roots)),
     workloadTokenKeys: published(state.tokenKeys).map((entry) => publicJwk(tokenKey(entry))),
     jwtAuthorities: published(state.jwtKeys).map((entry) => publicJwk(tokenKey(entry))),
     denied: { serialNumbers: valuesOf('serial-number'), spiffeIds: valuesOf('spiffe-id'), nodes: valuesOf('node') },

@@ -1,4 +1,3 @@
-import type { X509Certificate } from 'node:crypto';
 import type { Validity } from './certificate.js';
 import { CaError } from './errors.js';
 
@@ -14,15 +13,16 @@ export function requireTtl(ttlMs: number): number {
 }
 
 /**
- * From a little before `nowMs` until `ttlMs` after it, within the issuer's life, in whole seconds as X.509 has them: the
- * beginning rounded down, the end up, so that a lifetime of seconds is never cut short by rounding.
- * Throws `CA_AUTHORITY_EXPIRED` when the issuer has less than two seconds left.
+ * From a little before `nowMs` until `ttlMs` after it, within the lives of all its `issuers`, in whole seconds as X.509 has
+ * them: the beginning rounded down, the end up, so that a lifetime of seconds is never cut short by rounding.
+ * Throws `CA_AUTHORITY_EXPIRED` when an issuer has less than two seconds left.
  */
-export function leafValidity(issuer: X509Certificate, nowMs: number, ttlMs: number): Validity {
-  const issuerFromMs = Date.parse(issuer.validFrom);
-  const issuerToMs = Date.parse(issuer.validTo);
+export function leafValidity(issuers: Validity, nowMs: number, ttlMs: number): Validity {
+  const issuerFromMs = issuers.notBefore.getTime();
+  const issuerToMs = issuers.notAfter.getTime();
   if (nowMs < issuerFromMs || issuerToMs - nowMs < shortestMs) {
-    const message = `the CA's root is valid from ${issuer.validFrom} to ${issuer.validTo}, and it is ${new Date(nowMs).toISOString()}`;
+    const life = `from ${issuers.notBefore.toISOString()} to ${issuers.notAfter.toISOString()}`;
+    const message = `the CA's certificates are valid ${life}, and it is ${new Date(nowMs).toISOString()}`;
     throw new CaError('CA_AUTHORITY_EXPIRED', `${message}: rotate the root, or correct the clock`);
   }
   const fromMs = Math.floor((nowMs - Math.min(backdateMs, ttlMs)) / 1000) * 1000;

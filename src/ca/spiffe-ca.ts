@@ -68,7 +68,7 @@ export interface X509SvidRequest {
   readonly publicKey?: PublicKeyInput | undefined;
   /** PKCS #10, PEM or DER: only its public key is used, after its proof of possession was checked. */
   readonly csr?: string | Uint8Array | undefined;
-  /** 2 000 ms or more; cut to the root's end. Default: the CA's `svidTtlMs`. */
+  /** 2 000 ms or more; cut to the end of the certificates above it. Default: the CA's `svidTtlMs`. */
   readonly ttlMs?: number | undefined;
   /** Who asked, verified: for the audit log. Default `operator`. */
   readonly requester?: string | undefined;
@@ -199,15 +199,15 @@ export class SpiffeCA implements AsyncDisposable {
     return this.#authority.bundle;
   }
 
-  /** The pin of the root that signs: `sha256:<hex>` of its public key. */
+  /** The pin of the root that signs, or that our signing certificate comes from: `sha256:<hex>` of its public key. */
   get rootPin(): string {
-    return rootPinOf(this.#authority.root.signer.publicKey);
+    return rootPinOf(this.#authority.root.rootPublicKey);
   }
 
   /**
    * Issues an X.509-SVID. What it says comes from this request and the CA alone; subject and extensions of a CSR are
    * ignored. Its life begins up to a minute ago (no more than its lifetime), for peers whose clock is behind, and never
-   * before the root's; it ends at a whole second, never after the root.
+   * before the root's; it ends at a whole second, never after any certificate above it.
    *
    * Throws `CA_SPIFFE_ID_REFUSED`, `CA_KEY_REFUSED`, `CA_CSR_MALFORMED`, `CA_CSR_SIGNATURE`, `CA_REQUEST_INVALID`,
    * `CA_AUTHORITY_EXPIRED`, `CA_DENIED`, `CA_SIGNER_FAILED`, `CA_CLOSED`, the codes of the store and of the audit log.
@@ -218,9 +218,9 @@ export class SpiffeCA implements AsyncDisposable {
     const { spki } = requestedKey(request);
     this.denyList.require(spiffeId);
     const ttlMs = requireTtl(request.ttlMs ?? this.svidTtlMs);
-    const endsMs = leafValidity(this.#authority.root.certificate, this.#clock.now(), ttlMs).notAfter.getTime();
+    const endsMs = leafValidity(this.#authority.root.validity, this.#clock.now(), ttlMs).notAfter.getTime();
     const root = await this.#authority.rootUntil(endsMs);
-    const validity = leafValidity(root.certificate, this.#clock.now(), ttlMs);
+    const validity = leafValidity(root.validity, this.#clock.now(), ttlMs);
     const serialNumber = newSerialNumber();
     const der = await issueLeaf(root, {
       ...validity,
@@ -232,8 +232,8 @@ export class SpiffeCA implements AsyncDisposable {
     const issued: IssuedX509Svid = Object.freeze({
       spiffeId,
       certificatePem,
-      chainPem: certificatePem,
-      certificates: Object.freeze([der]),
+      chainPem: `${certificatePem}${root.intermediatesPem}`,
+      certificates: Object.freeze([der, ...root.intermediates]),
       ...validity,
       serialNumber: Buffer.from(serialNumber)
         .toString('hex')
