@@ -29,6 +29,8 @@ export { PeerAuthenticator } from './inbound/peer-authenticator.js';
 export type { PeerAuthenticatorOptions } from './inbound/peer-authenticator.js';
 export { PlaintextPath } from './inbound/plaintext-path.js';
 export type { CapturedConnection, PlaintextPathOptions } from './inbound/plaintext-path.js';
+export { VipIngress } from './ingress/vip-ingress.js';
+export type { VipIngressOptions } from './ingress/vip-ingress.js';
 export { ControllerLeaseStore } from './leases/controller-lease-store.js';
 export type { ControllerLeaseStoreOptions } from './leases/controller-lease-store.js';
 export { nextFencingFloor } from './leases/fencing-floor.js';

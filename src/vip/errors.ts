@@ -2,6 +2,14 @@ import { MeshwrightError, defineErrorCodes } from '../core/index.js';
 
 /** The codes of `meshwright/vip`. */
 export const vipErrorCodes = defineErrorCodes({
+  VIP_ADDRESS_FOREIGN: {
+    when: 'The address of a VIP is on the device already, and was not put there by this program.',
+    fix: 'Remove it from the device (`ip address del`), or give the VIP another address; it is tried again by itself.',
+  },
+  VIP_ADDRESS_REFUSED: {
+    when: 'The kernel refused to put an address on a device, or to take it away.',
+    fix: 'See the errno in the message; IPv6 may be switched off on the device (`net.ipv6.conf.<device>.disable_ipv6`).',
+  },
   VIP_BFD_WORKER_FAILED: {
     when: 'The thread that BFD runs in did not start.',
     fix: 'Read the cause; where the program was bundled, leave `meshwright` out of the bundle or pass `worker`.',
@@ -62,6 +70,10 @@ export const vipErrorCodes = defineErrorCodes({
     when: 'An option or an assignment is malformed, or two of them contradict each other.',
     fix: 'Correct the field that the message names.',
   },
+  VIP_DEVICE_MISSING: {
+    when: 'The device that an address should stand on is not there.',
+    fix: 'Correct the name of the device, or make it; it is tried again by itself.',
+  },
   VIP_L2_INTERFACE_UNSUITABLE: {
     when: 'Virtual IPs were to be announced on an interface that does not exist here, or that is no Ethernet with ARP.',
     fix: 'Name an Ethernet interface, bridge or bond of the network namespace that the program runs in (`ip link`).',
@@ -69,6 +81,10 @@ export const vipErrorCodes = defineErrorCodes({
   VIP_L2_LINK_DOWN: {
     when: 'Whether an address is free could not be found out: the interface is down, away, or takes no packets.',
     fix: 'Bring the interface up and probe again; until then the address must not be claimed.',
+  },
+  VIP_LISTEN_FAILED: {
+    when: 'A port of a virtual IP could not be listened on.',
+    fix: 'Free the port (does another program listen on all addresses?), or grant CAP_NET_BIND_SERVICE for one below 1024.',
   },
 });
 
