@@ -3,7 +3,8 @@
  *
  * A stream outlives the token and the TLS session it was opened with. What keeps it alive is evidence, kept per peer
  * node (its newest certificate) and per (principal, node) (its newest token): a fresh token pushed on a session, or a
- * newer session of the same peer, extends every open stream of that source. A stream whose evidence ends is closed.
+ * newer session of the same peer, extends every open stream of that source. A stream whose evidence ends is closed. A
+ * token is evidence for as long as the key that signed it is published: when that is withdrawn, the token counts no more.
  *
  * Validity is wall time. Each wait is capped, so a clock that jumps forward is noticed within `maxWaitMs`.
  */
@@ -16,15 +17,19 @@ export interface EvidenceKey {
   readonly principal?: string | undefined;
 }
 
+/** Why evidence is no more. */
+export type EvidenceEnd = 'expired' | 'withdrawn';
+
 interface Entry {
-  expiresAtMs: number;
+  /** Until when, by the key that signed it; `''` for what does not depend on a key. */
+  readonly untilMs: Map<string, number>;
   /** The evidence this one depends on as well: a token is worth nothing without its node's certificate. */
   readonly parent: Entry | undefined;
 }
 
 interface Dependent {
   readonly entry: Entry;
-  readonly onExpired: () => void;
+  readonly onEnd: (end: EvidenceEnd) => void;
   timer: Timer | undefined;
 }
 
@@ -43,12 +48,23 @@ export class EvidenceStore {
 
   /** A session of `node` with a certificate valid until then was verified. Never shortens what is known. */
   recordPeer(node: string, notAfter: Date): void {
-    extend(this.#entry({ node }), notAfter);
+    extend(this.#entry({ node }), '', notAfter);
   }
 
-  /** A token of `principal`, bound to a key of `node`, was verified. Never shortens what is known. */
-  recordToken(node: string, principal: string, expiresAt: Date): void {
-    extend(this.#entry({ node, principal }), expiresAt);
+  /** A token of `principal`, bound to a key of `node` and signed by `keyId`, was verified. Never shortens what is known. */
+  recordToken(node: string, principal: string, expiresAt: Date, keyId: string): void {
+    extend(this.#entry({ node, principal }), keyId, expiresAt);
+  }
+
+  /** From now on only these keys sign tokens: what rests on another alone ends at once. */
+  keepTokenKeys(keyIds: ReadonlySet<string>): void {
+    for (const { untilMs } of this.#entries.values()) {
+      for (const keyId of untilMs.keys()) if (keyId !== '' && !keyIds.has(keyId)) untilMs.delete(keyId);
+    }
+    for (const dependent of [...this.#dependents]) {
+      if (validUntil(dependent.entry) <= this.#clock.now()) this.#end(dependent, 'withdrawn');
+      else this.#arm(dependent);
+    }
   }
 
   /** Until when the source is verified; 0 for a source that never was. */
@@ -57,9 +73,9 @@ export class EvidenceStore {
     return entry === undefined ? 0 : validUntil(entry);
   }
 
-  /** Calls `onExpired` once, when the evidence for `key` has run out. Disposing stops the watch. */
-  watch(key: EvidenceKey, onExpired: () => void): Disposable {
-    const dependent: Dependent = { entry: this.#entry(key), onExpired, timer: undefined };
+  /** Calls `onEnd` once, when the evidence for `key` has run out or was withdrawn. Disposing stops the watch. */
+  watch(key: EvidenceKey, onEnd: (end: EvidenceEnd) => void): Disposable {
+    const dependent: Dependent = { entry: this.#entry(key), onEnd, timer: undefined };
     this.#dependents.add(dependent);
     this.#arm(dependent);
     return {
@@ -77,15 +93,21 @@ export class EvidenceStore {
 
   #arm(dependent: Dependent): void {
     const leftMs = validUntil(dependent.entry) - this.#clock.now();
+    dependent.timer?.cancel();
     dependent.timer = this.#clock.timer(Math.max(0, Math.min(leftMs, maxWaitMs)), () => {
       if (!this.#dependents.has(dependent)) return;
       if (validUntil(dependent.entry) > this.#clock.now()) {
         this.#arm(dependent);
         return;
       }
-      this.#dependents.delete(dependent);
-      notify(() => dependent.onExpired(), { type: 'evidence-expired' });
+      this.#end(dependent, 'expired');
     });
+  }
+
+  #end(dependent: Dependent, end: EvidenceEnd): void {
+    dependent.timer?.cancel();
+    this.#dependents.delete(dependent);
+    notify(() => dependent.onEnd(end), { type: 'evidence-expired' });
   }
 
   #entry(key: EvidenceKey): Entry {
@@ -94,7 +116,7 @@ export class EvidenceStore {
     if (known !== undefined) return known;
     if (this.#entries.size >= this.#sweepAt) this.#sweep();
     const parent = key.principal === undefined ? undefined : this.#entry({ node: key.node });
-    const entry: Entry = { expiresAtMs: 0, parent };
+    const entry: Entry = { untilMs: new Map(), parent };
     this.#entries.set(id, entry);
     return entry;
   }
@@ -118,10 +140,12 @@ function keyOf(key: EvidenceKey): string {
   return key.principal === undefined ? key.node : `${key.node}\n${key.principal}`;
 }
 
-function extend(entry: Entry, until: Date): void {
-  entry.expiresAtMs = Math.max(entry.expiresAtMs, until.getTime());
+function extend({ untilMs }: Entry, keyId: string, until: Date): void {
+  untilMs.set(keyId, Math.max(untilMs.get(keyId) ?? 0, until.getTime()));
 }
 
-function validUntil(entry: Entry): number {
-  return entry.parent === undefined ? entry.expiresAtMs : Math.min(entry.expiresAtMs, entry.parent.expiresAtMs);
+function validUntil({ untilMs, parent }: Entry): number {
+  let latest = 0;
+  for (const each of untilMs.values()) latest = Math.max(latest, each);
+  return parent === undefined ? latest : Math.min(latest, validUntil(parent));
 }

@@ -71,6 +71,10 @@ export const refusalReasons = defineReasons({
   'policy-changed': { status: 403, meaning: 'a newer snapshot no longer allows the connection' },
   'destination-gone': { status: 404, meaning: 'a newer snapshot no longer has the destination' },
   'identity-denied': { status: 403, meaning: 'the source or its node is on the deny list of the trust bundle' },
+  'evidence-withdrawn': {
+    status: 403,
+    meaning: 'the key that signed the workload token was withdrawn, and no token of another key came before',
+  },
   'evidence-expired': { status: 403, meaning: 'no fresh token or certificate came before the old one expired' },
 });
 

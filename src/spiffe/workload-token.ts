@@ -47,6 +47,8 @@ export interface VerifiedWorkloadToken {
   readonly issuedAt: Date;
   readonly expiresAt: Date;
   readonly jti: string;
+  /** `kid` of the key that signed it: it is worth nothing once the bundle no longer has that key. */
+  readonly keyId: string;
 }
 
 const seconds = z.number().min(0).max(8_640_000_000_000);
@@ -77,7 +79,8 @@ export async function verifyWorkloadToken(
 ): Promise<VerifiedWorkloadToken> {
   const { bundle, audience, now, node, keyThumbprint, clockSkewMs = defaultClockSkewMs } = options;
   requireTimes(now, clockSkewMs);
-  const claims = readClaims(await verifiedPayload(token, bundle));
+  const { payload, keyId } = await verifiedPayload(token, bundle);
+  const claims = readClaims(payload);
   requireIssuer(claims, bundle);
   requireAudience(claims, audience);
   requireCurrent(claims, now, clockSkewMs);
@@ -109,11 +112,15 @@ export async function verifyWorkloadToken(
     issuedAt: new Date(claims.iat * 1000),
     expiresAt: new Date(claims.exp * 1000),
     jti: claims.jti,
+    keyId,
   });
 }
 
 /** Header first, so that a token of another kind is told from a forged one; nothing of the payload is read before the signature holds. */
-async function verifiedPayload(token: string, bundle: TrustBundle): Promise<Uint8Array> {
+async function verifiedPayload(
+  token: string,
+  bundle: TrustBundle,
+): Promise<{ readonly payload: Uint8Array; readonly keyId: string }> {
   const defect = compactJwsDefect(token);
   if (defect !== undefined) throw malformed(defect);
   const header = readJwsHeader(token);
@@ -124,7 +131,8 @@ async function verifiedPayload(token: string, bundle: TrustBundle): Promise<Uint
       `expected a token of typ ${workloadTokenType} and alg ${workloadTokenAlgorithm}, got typ ${shown(header.typ)} and alg ${shown(header.alg)}`,
     );
   }
-  const key = typeof header.kid === 'string' ? workloadTokenKeyOf(bundle, header.kid) : undefined;
+  const keyId = typeof header.kid === 'string' ? header.kid : '';
+  const key = workloadTokenKeyOf(bundle, keyId);
   if (key === undefined) {
     throw new SpiffeError(
       'SPIFFE_TOKEN_SIGNATURE',
@@ -133,7 +141,7 @@ async function verifiedPayload(token: string, bundle: TrustBundle): Promise<Uint
   }
   try {
     const { payload } = await compactVerify(token, key, { algorithms: [workloadTokenAlgorithm] });
-    return payload;
+    return { payload, keyId };
   } catch (cause) {
     throw new SpiffeError(
       'SPIFFE_TOKEN_SIGNATURE',

@@ -26,7 +26,7 @@ describe('EvidenceStore', () => {
   it('ends with the token or the certificate of its node, whichever is first', () => {
     const { clock, store, at } = setUp();
     store.recordPeer(node, at(1_000));
-    store.recordToken(node, principal, at(5_000));
+    store.recordToken(node, principal, at(5_000), 'k1');
     expect(store.expiresAtMs(key)).toBe(clock.now() + 1_000);
     store.recordPeer(node, at(9_000));
     expect(store.expiresAtMs(key)).toBe(clock.now() + 5_000);
@@ -36,33 +36,53 @@ describe('EvidenceStore', () => {
     const { clock, store, at } = setUp();
     let expired = 0;
     store.recordPeer(node, at(1e9));
-    store.recordToken(node, principal, at(1_000));
+    store.recordToken(node, principal, at(1_000), 'k1');
     store.watch(key, () => (expired += 1));
     for (let round = 0; round < 5; round += 1) {
       clock.advance(900);
-      store.recordToken(node, principal, at(1_000));
+      store.recordToken(node, principal, at(1_000), 'k1');
     }
     expect(expired).toBe(0);
     clock.advance(1_000);
     expect(expired).toBe(1);
-    store.recordToken(node, principal, at(1_000));
+    store.recordToken(node, principal, at(1_000), 'k1');
     clock.advance(10_000);
     expect(expired).toBe(1);
     expect([clock.pendingTimers, store.watching]).toEqual([0, 0]);
   });
 
+  it('ends at once when the key that signed it is withdrawn, unless a token of another key came before', () => {
+    const { clock, store, at } = setUp();
+    const ends: string[] = [];
+    store.recordPeer(node, at(1e9));
+    store.recordToken(node, principal, at(10_000), 'k1');
+    store.recordToken(node, 'other', at(10_000), 'k1');
+    store.watch(key, (end) => ends.push(`first ${end}`));
+    store.watch({ node, principal: 'other' }, (end) => ends.push(`second ${end}`));
+    store.watch({ node }, (end) => ends.push(`node ${end}`));
+    store.keepTokenKeys(new Set(['k1', 'k2']));
+    store.recordToken(node, principal, at(5_000), 'k2');
+    expect(store.expiresAtMs(key)).toBe(clock.now() + 10_000);
+    store.keepTokenKeys(new Set(['k2']));
+    expect(ends).toEqual(['second withdrawn']);
+    expect(store.expiresAtMs(key)).toBe(clock.now() + 5_000);
+    clock.advance(5_000);
+    expect(ends).toEqual(['second withdrawn', 'first expired']);
+    expect(store.watching).toBe(1);
+  });
+
   it('never shortens: an older token that comes late changes nothing', () => {
     const { clock, store, at } = setUp();
     store.recordPeer(node, at(10_000));
-    store.recordToken(node, principal, at(10_000));
-    store.recordToken(node, principal, at(1_000));
+    store.recordToken(node, principal, at(10_000), 'k1');
+    store.recordToken(node, principal, at(1_000), 'k1');
     expect(store.expiresAtMs(key)).toBe(clock.now() + 10_000);
   });
 
   it('keeps the evidence of one principal and node apart from that of another', () => {
     const { clock, store, at } = setUp();
     store.recordPeer(node, at(9_000));
-    store.recordToken(node, principal, at(9_000));
+    store.recordToken(node, principal, at(9_000), 'k1');
     expect(store.expiresAtMs({ node: 'node-b', principal })).toBe(0);
     expect(store.expiresAtMs({ node, principal: `${principal}2` })).toBe(0);
     expect(store.expiresAtMs(key)).toBeGreaterThan(clock.now());
@@ -72,7 +92,7 @@ describe('EvidenceStore', () => {
     const { clock, store, at } = setUp();
     let expired = 0;
     store.recordPeer(node, at(86_400_000));
-    store.recordToken(node, principal, at(3_600_000));
+    store.recordToken(node, principal, at(3_600_000), 'k1');
     store.watch(key, () => (expired += 1));
     clock.jumpWall(4_000_000);
     clock.advance(30_000);
@@ -102,17 +122,17 @@ describe('EvidenceStore', () => {
   it('forgets the expired and keeps what is watched or valid, however many principals come', () => {
     const { clock, store, at } = setUp();
     store.recordPeer(node, at(1e9));
-    store.recordToken(node, 'kept', at(1e9));
+    store.recordToken(node, 'kept', at(1e9), 'k1');
     let expired = 0;
-    store.recordToken(node, 'watched', at(60_000));
+    store.recordToken(node, 'watched', at(60_000), 'k1');
     store.watch({ node, principal: 'watched' }, () => (expired += 1));
     for (let index = 0; index < 30_000; index += 1) {
-      store.recordToken(node, `p${String(index)}`, at(1));
+      store.recordToken(node, `p${String(index)}`, at(1), 'k1');
       if (index % 1_000 === 0) clock.advance(2);
     }
     expect(store.expiresAtMs({ node, principal: 'kept' })).toBeGreaterThan(clock.now());
     // Evidence for the watched one still reaches its watcher.
-    store.recordToken(node, 'watched', at(600_000));
+    store.recordToken(node, 'watched', at(600_000), 'k1');
     clock.advance(120_000);
     expect(expired).toBe(0);
     expect(store.expiresAtMs({ node, principal: 'p0' })).toBe(0);
@@ -128,7 +148,7 @@ describe('EvidenceStore', () => {
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
         const { clock, store, at } = setUp();
         store.recordPeer(node, at(10_000));
-        store.recordToken(node, principal, at(10_000));
+        store.recordToken(node, principal, at(10_000), 'k1');
         let [peer, token] = [clock.now() + 10_000, clock.now() + 10_000];
         let expired = false;
         let model = false;
@@ -142,7 +162,7 @@ describe('EvidenceStore', () => {
             store.recordPeer(node, at(ms));
             peer = Math.max(peer, clock.now() + ms);
           } else {
-            store.recordToken(node, principal, at(ms));
+            store.recordToken(node, principal, at(ms), 'k1');
             token = Math.max(token, clock.now() + ms);
           }
           expect(expired).toBe(model);

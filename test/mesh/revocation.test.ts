@@ -73,6 +73,25 @@ it.each(['node', 'serial-number'] as const)('denying a %s ends its sessions, liv
   expect(await local.alive()).toBe(true);
 });
 
+it('withdrawing the key of workload tokens ends at once what rests on it, and spares what has fresh evidence', async () => {
+  await using own = await mesh();
+  const [stale, renewed, unrenewed] = [
+    await open(own, 'shop/web'),
+    await open(own, 'shop/near'),
+    await open(own, 'shop/other'),
+  ];
+  await own.ca.tokenKeyRotation.prepare();
+  await own.ca.tokenKeyRotation.activate({ force: true });
+  await own.node('node-b').renew();
+  const withdrawnAt = performance.now();
+  await own.ca.tokenKeyRotation.retire({ force: true });
+  for (const victim of [stale, unrenewed]) expect((await victim.ended) - withdrawnAt).toBeLessThan(1000);
+  expect(await renewed.alive()).toBe(true);
+  const ends = own.events.flatMap((event) => (event.type === 'connection-closed' ? [event.reason] : []));
+  expect(ends).toContain('evidence-withdrawn');
+  expect(ends).not.toContain('evidence-expired');
+});
+
 it(
   'rotates root and token key under live tunnels and renewals without one failed request',
   { timeout: 60_000 },

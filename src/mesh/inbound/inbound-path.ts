@@ -97,6 +97,7 @@ export class InboundPath implements Closable {
       for (const connection of this.#connections.keys()) connection.reconsider(view);
     });
     this.#bundleSubscription = options.authenticator.bundle.subscribe((bundle) => {
+      options.evidence.keepTokenKeys(new Set(bundle.workloadTokenKeys.map(({ kid }) => kid)));
       for (const connection of this.#connections.keys()) revokeDenied(connection, bundle);
     });
   }
@@ -205,9 +206,10 @@ export class InboundPath implements Closable {
     const watch =
       evidence === undefined
         ? undefined
-        : this.#options.evidence.watch(evidence, () =>
-            connection.revoke('evidence-expired', 'no fresh token or certificate came in time'),
-          );
+        : this.#options.evidence.watch(evidence, (end) => {
+            if (end === 'expired') connection.revoke('evidence-expired', 'no fresh token or certificate came in time');
+            else connection.revoke('evidence-withdrawn', 'the key that signed its token was withdrawn');
+          });
     try {
       return await this.#delivery.run(arrival, connection);
     } catch (error) {

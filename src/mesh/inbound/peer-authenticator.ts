@@ -107,17 +107,21 @@ export class PeerAuthenticator {
   }
 
   async #verify(peer: TunnelPeer, session: object, node: string, token: string): Promise<Outcome> {
-    const bundle = this.#bundle.current;
     try {
-      const verified = await verifyWorkloadToken(token, {
-        bundle,
-        audience: this.#audience,
-        now: this.#clock.now(),
-        node,
-        keyThumbprint: peer.keyThumbprint,
-      });
-      this.#remember(session, token, { verified, bundle });
-      return this.#accept(peer, verified);
+      for (;;) {
+        const bundle = this.#bundle.current;
+        const verified = await verifyWorkloadToken(token, {
+          bundle,
+          audience: this.#audience,
+          now: this.#clock.now(),
+          node,
+          keyThumbprint: peer.keyThumbprint,
+        });
+        // Its key may have been withdrawn meanwhile.
+        if (bundle !== this.#bundle.current) continue;
+        this.#remember(session, token, { verified, bundle });
+        return this.#accept(peer, verified);
+      }
     } catch (error) {
       const code = isMeshwrightError(error) ? error.code : '';
       // An unknown failure is still a failure.
@@ -129,7 +133,7 @@ export class PeerAuthenticator {
   #accept(peer: TunnelPeer, token: VerifiedWorkloadToken): AuthenticatedSource {
     const principal = token.workload;
     this.#evidence.recordPeer(token.node, peer.notAfter);
-    this.#evidence.recordToken(token.node, principal.toString(), token.expiresAt);
+    this.#evidence.recordToken(token.node, principal.toString(), token.expiresAt, token.keyId);
     return {
       principal,
       node: token.node,

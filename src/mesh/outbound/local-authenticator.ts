@@ -10,6 +10,7 @@ import {
   toBundleSource,
   toSvidSource,
   verifyWorkloadToken,
+  verifyX509Svid,
   defaultWorkloadTokenAudience,
 } from '../../spiffe/index.js';
 import type {
@@ -50,6 +51,8 @@ export class LocalAuthenticator {
   readonly #audience: string;
   readonly #clock: Clock;
   readonly #cache = new Map<string, CachedToken>();
+  /** What was found trusted last. */
+  #trusted: { readonly svid: X509Svid; readonly bundle: TrustBundle } | undefined;
 
   constructor(options: LocalAuthenticatorOptions) {
     this.#svid = toSvidSource(options.svid);
@@ -70,10 +73,11 @@ export class LocalAuthenticator {
       return refused(`this agent's own SVID is not valid now (until ${svid.notAfter.toISOString()})`);
     }
     try {
+      this.#requireTrusted(svid, now);
       const token = await this.#tokens.token(principal, { keyThumbprint: svid.keyThumbprint });
       const verified = await this.#verify(principal, token, agent.node, svid.keyThumbprint);
       this.#evidence.recordPeer(agent.node, svid.notAfter);
-      this.#evidence.recordToken(agent.node, principal.toString(), verified.expiresAt);
+      this.#evidence.recordToken(agent.node, principal.toString(), verified.expiresAt, verified.keyId);
       return {
         principal,
         node: agent.node,
@@ -83,6 +87,14 @@ export class LocalAuthenticator {
     } catch (error) {
       return refused(describeError(error));
     }
+  }
+
+  /** As every peer would see it: its root may be gone from the bundle, or the deny list may name it. */
+  #requireTrusted(svid: X509Svid, now: number): void {
+    const bundle = this.#bundle.current;
+    if (this.#trusted?.svid === svid && this.#trusted.bundle === bundle) return;
+    verifyX509Svid({ certificates: svid.certificates, bundle, now });
+    this.#trusted = { svid, bundle };
   }
 
   async #verify(
@@ -110,6 +122,8 @@ export class LocalAuthenticator {
       node,
       keyThumbprint,
     });
+    // Its key may have been withdrawn meanwhile.
+    if (bundle !== this.#bundle.current) return this.#verify(principal, token, node, keyThumbprint);
     if (!verified.workload.equals(principal)) throw new Error(`the token is for ${verified.workload.toString()}`);
     if (this.#cache.size >= maxCachedTokens) this.#cache.clear();
     this.#cache.set(key, { token, bundle, verified });

@@ -113,6 +113,13 @@ describe('PeerAuthenticator', () => {
     expect(await ask(value, session)).toBe('token-signature');
   });
 
+  it('verifies again when the bundle changed while it verified, and records nothing of what was withdrawn', async () => {
+    const asked = ask(token());
+    bundle.set(TestCa.create({ clock }).bundle);
+    expect(await asked).toBe('token-signature');
+    expect(evidence.expiresAtMs({ node: 'node-a', principal: web })).toBe(0);
+  });
+
   it('refuses a cached token once it has expired', async () => {
     const session = {};
     const value = token({ ttlMs: 60_000 });

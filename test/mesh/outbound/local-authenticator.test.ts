@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { LatestValueCell } from '../../../src/core/index.js';
 import { EvidenceStore, LocalAuthenticator } from '../../../src/mesh/index.js';
-import { SpiffeId } from '../../../src/spiffe/index.js';
-import type { TrustBundle, X509Svid } from '../../../src/spiffe/index.js';
+import { SpiffeId, TrustBundle } from '../../../src/spiffe/index.js';
+import type { X509Svid } from '../../../src/spiffe/index.js';
 import { FakeClock, TestCa } from '../../../src/testing/index.js';
 
 const web = SpiffeId.parse('spiffe://cluster.local/ns/shop/sa/web');
@@ -68,6 +68,22 @@ describe('LocalAuthenticator', () => {
     expect(await local.authenticate(web)).toMatchObject({ refused: 'source-unauthenticated' });
     svid.set(ca.svid('spiffe://cluster.local/ns/shop/sa/web'));
     expect(await local.authenticate(web)).toMatchObject({ refused: 'source-unauthenticated' });
+  });
+
+  it('refuses with an SVID that no peer would take: on the deny list, or of a root that was dropped', async () => {
+    expect(await local.authenticate(web)).toMatchObject({ via: 'local' });
+    const { x509Authorities, workloadTokenKeys } = ca.bundle;
+    const keys = { trustDomain: ca.trustDomain, workloadTokenKeys };
+    const denied = { serialNumbers: [svid.current.serialNumber] };
+    for (const next of [
+      { ...keys, x509Authorities, denied },
+      { ...keys, x509Authorities: TestCa.create({ clock }).bundle.x509Authorities },
+    ]) {
+      bundle.set(TrustBundle.create(next));
+      expect(await local.authenticate(web)).toMatchObject({ refused: 'source-unauthenticated' });
+    }
+    bundle.set(ca.bundle);
+    expect(await local.authenticate(web)).toMatchObject({ via: 'local' });
   });
 
   it('does not trust its memory beyond the bundle, the key or the expiry', async () => {
