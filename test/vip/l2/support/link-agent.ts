@@ -1,5 +1,5 @@
 // One L2Link in a namespace of its own process, told what to do over IPC. It puts no address anywhere: tests do that.
-import { L2Link } from '../../../../src/vip/l2/index.js';
+import { L2Link, arpSettingFindings } from '../../../../src/vip/l2/index.js';
 import type { L2Announcement, L2LinkOptions } from '../../../../src/vip/l2/index.js';
 
 export type Command =
@@ -7,8 +7,7 @@ export type Command =
   | { readonly op: 'probe'; readonly ip: string }
   | { readonly op: 'announce' | 'reannounce' | 'stop'; readonly ip: string }
   | { readonly op: 'own'; readonly owns: boolean }
-  | { readonly op: 'events' | 'conflicts' | 'close' | 'cpu' }
-  | { readonly op: 'stall'; readonly ms: number };
+  | { readonly op: 'events' | 'conflicts' | 'close' | 'cpu' | 'findings' };
 
 const events: unknown[] = [];
 const conflicts: unknown[] = [];
@@ -54,9 +53,8 @@ async function perform(command: Command): Promise<unknown> {
       return link?.close();
     case 'cpu':
       return process.cpuUsage();
-    case 'stall':
-      for (const until = performance.now() + command.ms; performance.now() < until;);
-      return undefined;
+    case 'findings':
+      return arpSettingFindings(opened().interface);
   }
 }
 
