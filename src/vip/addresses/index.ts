@@ -1,0 +1,3 @@
+export { AddressTable } from './address-table.js';
+export type { AddressTableOptions, OwnAddress } from './address-table.js';
+export { kernelLifetimeMs, largestLifetimeSeconds } from './lifetime.js';
