@@ -16,7 +16,9 @@ import type { ResolvedOptions } from './options.js';
 import { PolicySet } from './policy-set.js';
 import type { PolicyProblem } from './problem.js';
 import { show } from './problem.js';
-import { contentKey, isDeepFrozen } from './content-key.js';
+import { contentOf, isDeepFrozen } from './content-key.js';
+import { reuseManifests } from './manifest-reuse.js';
+import type { ManifestState } from './manifest-reuse.js';
 
 /** What a manifest can become. */
 type AnyPolicy =
@@ -26,7 +28,9 @@ type AnyPolicy =
 
 /** One manifest and what became of it. */
 export interface CompiledManifest {
-  readonly content: string | undefined;
+  /** As it was given. */
+  readonly input: unknown;
+  readonly state: ManifestState;
   readonly policy: AnyPolicy;
   readonly warnings: readonly PolicyProblem[];
 }
@@ -34,10 +38,8 @@ export interface CompiledManifest {
 /** Everything a later compilation can take over. */
 export interface Compilation {
   readonly options: ResolvedOptions;
-  /** By the manifest object, when it is frozen all through and so cannot have changed. */
-  readonly byObject: ReadonlyMap<unknown, CompiledManifest>;
-  /** By content. */
-  readonly byContent: ReadonlyMap<string, CompiledManifest>;
+  /** In the order in which they were given. */
+  readonly manifests: readonly CompiledManifest[];
   readonly set: PolicySet;
   readonly peers: readonly PeerAuthentication[];
   readonly requests: readonly RequestAuthentication[];
@@ -60,23 +62,19 @@ export function* compileSteps(
   const policies: CompiledPolicy[] = [];
   const peers: PeerAuthentication[] = [];
   const requests: RequestAuthentication[] = [];
-  const byObject = new Map<unknown, CompiledManifest>();
-  const byContent = new Map<string, CompiledManifest>();
+  const compiledManifests: CompiledManifest[] = [];
+  const reused = earlier === undefined ? [] : yield* reuseManifests(earlier.manifests, manifests);
   const seen = new Set<string>();
   let failed = false;
   let count = 0;
   for (const input of manifests) {
+    let compiled = reused[count];
     count += 1;
-    if (count % 16 === 0) yield;
-    let compiled = earlier?.byObject.get(input);
-    const frozen = compiled !== undefined || isDeepFrozen(input);
-    // Content is only worth computing where a later compilation will have nothing better to go by.
-    const content = frozen ? compiled?.content : contentKey(input);
-    compiled ??= content === undefined ? undefined : earlier?.byContent.get(content);
-    const before = problems.length;
-    const { manifest, origin } = compiled === undefined ? unwrap(input) : { manifest: undefined, origin: {} };
-    const report = new ManifestReport(problems, origin);
+    if (count % (compiled === undefined ? 16 : 128) === 0) yield;
     if (compiled === undefined) {
+      const before = problems.length;
+      const { manifest, origin } = unwrap(input);
+      const report = new ManifestReport(problems, origin);
       const policy = compileManifest(manifest, options, report);
       if (report.errors > 0 || policy === undefined) {
         const standIn = options.lenient ? quarantine(manifest, problems.slice(before), options) : undefined;
@@ -84,12 +82,14 @@ export function* compileSteps(
         else admit(standIn, report, policies);
         continue;
       }
-      compiled = { content, policy, warnings: problems.slice(before) };
-    } else {
+      const state = isDeepFrozen(input) ? 'frozen' : contentOf(input);
+      compiled = { input, state, policy, warnings: problems.slice(before) };
+    } else if (compiled.warnings.length > 0) {
       problems.push(...compiled.warnings);
     }
     const { id } = compiled.policy;
     if (seen.has(id)) {
+      const report = new ManifestReport(problems, unwrap(input).origin);
       report.policy = id;
       report.error('duplicate-policy', 'metadata.name', 'every policy once', id, 'rename or remove one of the two');
       if (options.lenient && compiled.policy.kind === 'authorization')
@@ -104,12 +104,11 @@ export function* compileSteps(
       if (policy.head.grant !== undefined) warnOfEndedGrant(policy, input, problems, clock);
     } else if (compiled.policy.kind === 'peer') peers.push(compiled.policy.policy);
     else requests.push(compiled.policy.policy);
-    if (frozen) byObject.set(input, compiled);
-    if (content !== undefined) byContent.set(content, compiled);
+    compiledManifests.push(compiled);
   }
   if (failed) throw new AuthzCompileError(Object.freeze(problems));
   const set = yield* PolicySet.build(policies, earlier?.set);
-  return { options, byObject, byContent, set, peers, requests, problems: Object.freeze(problems) };
+  return { options, manifests: compiledManifests, set, peers, requests, problems: Object.freeze(problems) };
 }
 
 function sameOptions(one: ResolvedOptions, other: ResolvedOptions): boolean {

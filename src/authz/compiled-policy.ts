@@ -65,6 +65,10 @@ export interface RuleParts {
 export class CompiledPolicy {
   readonly head: PolicyHead;
   readonly rules: readonly CompiledRule[];
+  /** Whether some rule needs HTTP. */
+  readonly usesHttp: boolean;
+  /** How the paths of its rules are normalised; undefined when none is about paths. */
+  readonly pathMode: PathNormalization | undefined;
 
   /** `bodies` keeps rules that are alike once; without it every rule is kept by itself. */
   constructor(head: PolicyHead, rules: readonly RuleParts[], bodies?: RuleBodies) {
@@ -72,6 +76,8 @@ export class CompiledPolicy {
     this.rules = rules.map(
       (parts, index) => new CompiledRule(this, index, bodies === undefined ? new RuleBody(parts) : bodies.of(parts)),
     );
+    this.usesHttp = this.rules.some((rule) => rule.usesHttp);
+    this.pathMode = this.rules.find((rule) => rule.pathMode !== undefined)?.pathMode;
   }
 }
 

@@ -80,26 +80,44 @@ export class PolicyGroup {
   ) {
     this.denyIndexes = nonEmpty(segments.map((segment) => segment.deny));
     this.allowIndexes = nonEmpty(segments.map((segment) => segment.allow));
-    const allow = policies.filter((policy) => policy.head.action === 'ALLOW');
-    this.allowPolicies = allow.filter(isEnforced).map((policy) => policy.head.key);
-    this.custom = policies.filter((policy) => policy.head.action === 'CUSTOM' && !policy.head.dryRun);
-    this.audit = policies.filter((policy) => policy.head.action === 'AUDIT' && !policy.head.dryRun);
+    const allowPolicies: string[] = [];
+    const shadowAllowPolicies: string[] = [];
+    const custom: CompiledPolicy[] = [];
+    const audit: CompiledPolicy[] = [];
+    const pathModes = new Set<PathNormalization>();
+    let allowUsesHttp = false;
+    for (const policy of policies) {
+      const { action, dryRun, key } = policy.head;
+      if (action === 'ALLOW' && dryRun) {
+        shadowAllowPolicies.push(key);
+      } else if (action === 'ALLOW') {
+        allowPolicies.push(key);
+        allowUsesHttp ||= policy.usesHttp;
+        if (policy.pathMode !== undefined) pathModes.add(policy.pathMode);
+      } else if (action === 'CUSTOM' && !dryRun) {
+        custom.push(policy);
+      } else if (action === 'AUDIT' && !dryRun) {
+        audit.push(policy);
+      }
+    }
     this.has =
-      (this.custom.length > 0 ? hasCustom : 0) |
+      (custom.length > 0 ? hasCustom : 0) |
       (this.denyIndexes.length > 0 ? hasDeny : 0) |
-      (this.allowPolicies.length > 0 ? hasAllow : 0) |
+      (allowPolicies.length > 0 ? hasAllow : 0) |
       (shadow !== undefined || tiers.some((tier) => tier.shadow !== undefined) ? hasShadow : 0) |
-      (this.audit.length > 0 ? hasAudit : 0) |
+      (audit.length > 0 ? hasAudit : 0) |
       (tiers.length > 0 ? hasTiers : 0);
     this.dead = dead;
     this.policies = policies;
     this.segments = segments;
+    this.allowPolicies = allowPolicies;
+    this.shadowAllowPolicies = orNone(shadowAllowPolicies);
+    this.allowUsesHttp = allowUsesHttp;
+    this.allowPathModes = orNone([...pathModes]);
+    this.custom = orNone(custom);
+    this.audit = orNone(audit);
     this.shadow = shadow;
     this.tiers = tiers;
-    this.shadowAllowPolicies = allow.filter((policy) => policy.head.dryRun).map((policy) => policy.head.key);
-    this.allowUsesHttp = allow.some((policy) => isEnforced(policy) && policy.rules.some((rule) => rule.usesHttp));
-    const modes = allow.filter(isEnforced).flatMap((policy) => policy.rules.flatMap((rule) => rule.pathMode ?? []));
-    this.allowPathModes = modes.length === 0 ? noModes : [...new Set(modes)];
   }
 
   /** The denial of what none of its ALLOW rules matched. */
@@ -115,39 +133,66 @@ export class PolicyGroup {
   }
 
   /** A generator, so that the caller can pause. */
-  static *build(
-    unsorted: readonly CompiledPolicy[],
-    previous: PolicyGroup | undefined,
-    tables: KeyTables,
-  ): Generator<void, PolicyGroup> {
-    if (previous !== undefined && sameMembers(unsorted, previous.policies)) return previous;
-    const policies = [...unsorted].sort(comparePolicies);
+  static *build(members: readonly CompiledPolicy[], tables: KeyTables): Generator<void, PolicyGroup> {
+    const policies = [...members].sort(comparePolicies);
     const enforced = policies.filter((policy) => policy.head.tier === undefined && isEnforced(policy));
     const shadowed = policies.filter((policy) => policy.head.tier === undefined && isShadow(policy));
     const tiers = yield* buildTiers(policies, tables);
     const shadow = shadowed.length === 0 ? undefined : yield* buildSegment(shadowed, tables);
-    const [base] = previous?.segments ?? [];
-    if (base !== undefined && base.policies.length >= minIncremental) {
-      const now = new Set(enforced);
-      const indexed = new Set(base.policies);
-      const dead = new Set(base.policies.filter((policy) => !now.has(policy)));
-      const fresh = enforced.filter((policy) => !indexed.has(policy));
-      if (dead.size + fresh.length <= base.policies.length * maxChangedShare) {
-        const segments = fresh.length === 0 ? [base] : [base, yield* buildSegment(fresh, tables)];
-        return new PolicyGroup(policies, segments, dead.size === 0 ? undefined : dead, shadow, tiers);
-      }
-    }
     const segments = enforced.length === 0 ? [] : [yield* buildSegment(enforced, tables)];
     return new PolicyGroup(policies, segments, undefined, shadow, tiers);
   }
+
+  /** The group without `removed` and with `added`. A generator, so that the caller can pause. */
+  *change(
+    removed: ReadonlySet<CompiledPolicy>,
+    added: readonly CompiledPolicy[],
+    tables: KeyTables,
+  ): Generator<void, PolicyGroup> {
+    const kept = this.policies.filter((policy) => !removed.has(policy));
+    const members = merge(kept, added);
+    const [base, newer] = this.segments;
+    if (base === undefined || base.policies.length < minIncremental) return yield* PolicyGroup.build(members, tables);
+    // What is observed, or has a tier, is seldom much.
+    const isPlain = (policy: CompiledPolicy): boolean => policy.head.tier === undefined && isEnforced(policy);
+    const others = members.filter((policy) => !isPlain(policy));
+    const fresh = [...(newer?.policies ?? []).filter((policy) => !removed.has(policy)), ...added.filter(isPlain)];
+    const dead = new Set(this.dead);
+    const isNewer = new Set(newer?.policies);
+    for (const policy of removed) if (isPlain(policy) && !isNewer.has(policy)) dead.add(policy);
+    if (dead.size + fresh.length > base.policies.length * maxChangedShare || added.some((policy) => dead.has(policy)))
+      return yield* PolicyGroup.build(members, tables);
+    const rest = yield* PolicyGroup.build(others, tables);
+    const segments = fresh.length === 0 ? [base] : [base, yield* buildSegment(fresh.sort(comparePolicies), tables)];
+    return new PolicyGroup(members, segments, dead.size === 0 ? undefined : dead, rest.shadow, rest.tiers);
+  }
 }
 
-const noModes: readonly PathNormalization[] = Object.freeze([]);
-const noIndexes: readonly RuleIndex[] = Object.freeze([]);
+/** Few policies put into their places among many. */
+function merge(sorted: readonly CompiledPolicy[], added: readonly CompiledPolicy[]): readonly CompiledPolicy[] {
+  const merged = [...sorted];
+  for (const policy of added) {
+    let low = 0;
+    let high = merged.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const other = merged[middle];
+      if (other !== undefined && comparePolicies(other, policy) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    merged.splice(low, 0, policy);
+  }
+  return merged;
+}
+
+const none: readonly never[] = Object.freeze([]);
+
+function orNone<T>(list: readonly T[]): readonly T[] {
+  return list.length === 0 ? none : list;
+}
 
 function nonEmpty(indexes: readonly RuleIndex[]): readonly RuleIndex[] {
-  const list = indexes.filter((index) => index.size > 0);
-  return list.length === 0 ? noIndexes : list;
+  return orNone(indexes.filter((index) => index.size > 0));
 }
 
 export const opaqueNote = 'rules about HTTP never match an opaque stream';
@@ -186,12 +231,6 @@ function* buildTiers(policies: readonly CompiledPolicy[], tables: KeyTables): Ge
     });
   }
   return tiers;
-}
-
-function sameMembers(policies: readonly CompiledPolicy[], others: readonly CompiledPolicy[]): boolean {
-  if (policies.length !== others.length) return false;
-  const set = new Set(others);
-  return policies.every((policy) => set.has(policy));
 }
 
 function* buildSegment(policies: readonly CompiledPolicy[], tables: KeyTables): Generator<void, Segment> {

@@ -5,6 +5,7 @@ import type { AuthzRequest } from './request.js';
 import { KeyTables } from './rule-index.js';
 
 interface SelectorGroup {
+  readonly namespace: string | undefined;
   readonly labels: readonly (readonly [name: string, value: string])[];
   readonly group: PolicyGroup;
 }
@@ -35,61 +36,121 @@ export class Applicable {
   }
 }
 
+/** Above this share of changes everything is put together anew. */
+const maxChangedShare = 0.1;
+
 export class PolicySet {
   readonly policies: readonly CompiledPolicy[];
-  readonly #groups: ReadonlyMap<string, PolicyGroup>;
-  readonly #mesh: PolicyGroup | undefined;
-  readonly #namespaces = new Map<string, PolicyGroup>();
-  readonly #services = new Map<string, PolicyGroup>();
+  readonly #tables: KeyTables;
+  #mesh: PolicyGroup | undefined;
+  #namespaces = new Map<string, PolicyGroup>();
+  #services = new Map<string, PolicyGroup>();
   /** By the namespace of services; nearly always empty. */
-  readonly #servicesOf = new Map<string, PolicyGroup>();
+  #servicesOf = new Map<string, PolicyGroup>();
+  /** By `scopeKey`. */
+  #selected = new Map<string, SelectorGroup>();
   /** By namespace (undefined: of the whole mesh), then by the name and value of the first label. */
-  readonly #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
+  #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
 
-  private constructor(
-    policies: readonly CompiledPolicy[],
-    groups: ReadonlyMap<string, PolicyGroup>,
-    scopes: ReadonlyMap<string, PolicyScope>,
-  ) {
+  /** As `previous`, for `#place` to change before anyone else sees it. */
+  private constructor(policies: readonly CompiledPolicy[], tables: KeyTables, previous: PolicySet | undefined) {
     this.policies = policies;
-    this.#groups = groups;
-    this.#mesh = groups.get('mesh');
-    for (const [key, scope] of scopes) {
-      const group = groups.get(key);
-      if (group === undefined) continue;
-      if (scope.kind === 'namespace') this.#namespaces.set(scope.namespace, group);
-      else if (scope.kind === 'service') this.#services.set(scope.service, group);
-      else if (scope.kind === 'services') this.#servicesOf.set(scope.namespace, group);
-      else if (scope.kind === 'selector') this.#addSelector(scope.namespace, Object.entries(scope.labels), group);
-    }
+    this.#tables = tables;
+    if (previous === undefined) return;
+    this.#mesh = previous.#mesh;
+    this.#namespaces = previous.#namespaces;
+    this.#services = previous.#services;
+    this.#servicesOf = previous.#servicesOf;
+    this.#selected = previous.#selected;
+    this.#selectors = previous.#selectors;
   }
 
   /** A generator, so that the caller can pause. Groups without a change are taken from `previous`. */
   static *build(policies: readonly CompiledPolicy[], previous: PolicySet | undefined): Generator<void, PolicySet> {
-    const tables = new KeyTables();
-    const members = new Map<string, CompiledPolicy[]>();
-    const scopes = new Map<string, PolicyScope>();
-    for (const policy of policies) {
-      for (const scope of policy.head.scopes) {
-        const key = scopeKey(scope);
-        const list = members.get(key);
-        if (list === undefined) {
-          members.set(key, [policy]);
-          scopes.set(key, scope);
-        } else {
-          list.push(policy);
-        }
+    const changes = previous === undefined ? undefined : changesBetween(previous.policies, policies);
+    if (previous === undefined || changes === undefined) {
+      const none = new PolicySet([], new KeyTables(), undefined);
+      return yield* none.#change(policies, { removed: new Set(), added: policies });
+    }
+    return yield* previous.#change(policies, changes);
+  }
+
+  *#change(policies: readonly CompiledPolicy[], { removed, added }: Changes): Generator<void, PolicySet> {
+    // Tables that nothing uses any more go with the rest now and then.
+    const groupCount = this.#services.size + this.#namespaces.size + this.#selected.size;
+    const tables = this.#tables.size > 2 * groupCount + 1024 ? new KeyTables() : this.#tables;
+    const next = new PolicySet(policies, tables, this);
+    const additions = byScope(added);
+    const scopes = new Map([...byScope(removed), ...additions]);
+    const kinds = new Set([...scopes.values()].map(({ scope }) => scope.kind));
+    if (kinds.has('namespace')) next.#namespaces = new Map(this.#namespaces);
+    if (kinds.has('service')) next.#services = new Map(this.#services);
+    if (kinds.has('services')) next.#servicesOf = new Map(this.#servicesOf);
+    if (kinds.has('selector')) next.#selected = new Map(this.#selected);
+    let count = 0;
+    for (const [key, { scope }] of scopes) {
+      count += 1;
+      if (count % 64 === 0) yield;
+      const list = additions.get(key)?.list ?? [];
+      const known = this.#groupOf(key, scope);
+      const group =
+        known === undefined ? yield* PolicyGroup.build(list, tables) : yield* known.change(removed, list, tables);
+      next.#place(key, scope, group.policies.length === 0 ? undefined : group);
+    }
+    if (kinds.has('selector')) next.#indexSelectors();
+    return next;
+  }
+
+  #groupOf(key: string, scope: PolicyScope): PolicyGroup | undefined {
+    switch (scope.kind) {
+      case 'mesh':
+        return this.#mesh;
+      case 'namespace':
+        return this.#namespaces.get(scope.namespace);
+      case 'service':
+        return this.#services.get(scope.service);
+      case 'services':
+        return this.#servicesOf.get(scope.namespace);
+      case 'selector':
+        return this.#selected.get(key)?.group;
+    }
+  }
+
+  #place(key: string, scope: PolicyScope, group: PolicyGroup | undefined): void {
+    switch (scope.kind) {
+      case 'mesh':
+        this.#mesh = group;
+        break;
+      case 'namespace':
+        replace(this.#namespaces, scope.namespace, group);
+        break;
+      case 'service':
+        replace(this.#services, scope.service, group);
+        break;
+      case 'services':
+        replace(this.#servicesOf, scope.namespace, group);
+        break;
+      case 'selector': {
+        const { namespace } = scope;
+        const labels = Object.entries(scope.labels);
+        replace(this.#selected, key, group === undefined ? undefined : { namespace, labels, group });
       }
     }
-    const groups = new Map<string, PolicyGroup>();
-    for (const [key, list] of members) {
-      groups.set(
-        key,
-        yield* PolicyGroup.build(list, previous === undefined ? undefined : previous.#groups.get(key), tables),
-      );
-      if (groups.size % 64 === 0) yield;
+  }
+
+  #indexSelectors(): void {
+    this.#selectors = new Map();
+    for (const selector of this.#selected.values()) {
+      const { namespace, labels } = selector;
+      const [name, value] = labels[0] ?? ['', ''];
+      const byName = this.#selectors.get(namespace) ?? new Map<string, Map<string, SelectorGroup[]>>();
+      this.#selectors.set(namespace, byName);
+      const byValue = byName.get(name) ?? new Map<string, SelectorGroup[]>();
+      byName.set(name, byValue);
+      const list = byValue.get(value);
+      if (list === undefined) byValue.set(value, [selector]);
+      else list.push(selector);
     }
-    return new PolicySet(policies, groups, scopes);
   }
 
   /** Collects every group that applies to the destination, each once. */
@@ -125,15 +186,6 @@ export class PolicySet {
     }
   }
 
-  #addSelector(namespace: string | undefined, labels: SelectorGroup['labels'], group: PolicyGroup): void {
-    const [name, value] = labels[0] ?? ['', ''];
-    const byName = this.#selectors.get(namespace) ?? new Map<string, Map<string, SelectorGroup[]>>();
-    this.#selectors.set(namespace, byName);
-    const byValue = byName.get(name) ?? new Map<string, SelectorGroup[]>();
-    byName.set(name, byValue);
-    byValue.set(value, [...(byValue.get(value) ?? []), { labels, group }]);
-  }
-
   #select(
     selectors: ReadonlyMap<string, ReadonlyMap<string, readonly SelectorGroup[]>> | undefined,
     labels: Readonly<Record<string, string>> | undefined,
@@ -153,6 +205,47 @@ export class PolicySet {
       }
     }
   }
+}
+
+interface Changes {
+  readonly removed: ReadonlySet<CompiledPolicy>;
+  readonly added: Iterable<CompiledPolicy>;
+}
+
+/** Undefined when there are many. */
+function changesBetween(before: readonly CompiledPolicy[], after: readonly CompiledPolicy[]): Changes | undefined {
+  const removed = new Set<CompiledPolicy>();
+  const added = new Set<CompiledPolicy>();
+  const length = Math.max(before.length, after.length);
+  // Most stand where they stood, or as far from it as the last that did not.
+  for (let index = 0; index < length; index += 1) {
+    const one = before[index];
+    const other = after[index];
+    if (one === other) continue;
+    if (one !== undefined && !added.delete(one)) removed.add(one);
+    if (other !== undefined && !removed.delete(other)) added.add(other);
+  }
+  return removed.size + added.size > maxChangedShare * after.length ? undefined : { removed, added };
+}
+
+function byScope(
+  policies: Iterable<CompiledPolicy>,
+): Map<string, { readonly scope: PolicyScope; readonly list: CompiledPolicy[] }> {
+  const members = new Map<string, { readonly scope: PolicyScope; readonly list: CompiledPolicy[] }>();
+  for (const policy of policies) {
+    for (const scope of policy.head.scopes) {
+      const key = scopeKey(scope);
+      const known = members.get(key);
+      if (known === undefined) members.set(key, { scope, list: [policy] });
+      else if (known.list.at(-1) !== policy) known.list.push(policy);
+    }
+  }
+  return members;
+}
+
+function replace<K, V>(map: Map<K, V>, key: K, value: V | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
 }
 
 function scopeKey(scope: PolicyScope): string {
