@@ -1,0 +1,47 @@
+import type { BgpFamily } from './codec/constants.js';
+import type { BgpFailure } from './failure-words.js';
+
+/** Of every peer, whatever it is doing. Times are wall times in ms. */
+interface BgpPeerCommon {
+  readonly address: string;
+  readonly name: string;
+  readonly description?: string | undefined;
+  readonly remoteAs: number;
+  /** When it came into this state. */
+  readonly since: number;
+  /** How many sessions were Established so far. */
+  readonly sessions: number;
+  /** Failures since the last session, or since the start. */
+  readonly failures: number;
+  /** What went wrong last, in words; kept after it has passed. */
+  readonly lastError?: (BgpFailure & { readonly at: number }) | undefined;
+}
+
+/** A peer as it is, by the state of its most advanced connection. */
+export type BgpPeerState = BgpPeerCommon &
+  (
+    | {
+        readonly state: 'idle';
+        /** `hold`: something failed, and it is tried again at `retryAt`. */
+        readonly why: 'stopped' | 'hold';
+        readonly retryAt?: number | undefined;
+      }
+    | { readonly state: 'connect' | 'active' | 'open-sent' | 'open-confirm' }
+    | {
+        readonly state: 'established';
+        readonly localAddress: string;
+        readonly remoteRouterId: string;
+        readonly initiatedBy: 'us' | 'peer';
+        readonly holdTimeMs: number;
+        readonly keepaliveMs: number;
+        readonly families: readonly BgpFamily[];
+        /** The peer keeps our routes for this long when the session breaks; undefined without graceful restart. */
+        readonly restartTimeSeconds?: number | undefined;
+        /** Routes that the peer has from us. */
+        readonly announced: number;
+        /** Networks that the peer announced and withdrew in this session; none is kept. */
+        readonly received: { readonly announcements: number; readonly withdrawals: number };
+        /** Families that the peer said it has sent in full. */
+        readonly endOfRibFrom: readonly BgpFamily[];
+      }
+  );
