@@ -12,11 +12,13 @@ import type { JoinResult } from './join.js';
 import { LogReader } from './log-reader.js';
 import { temporaryDirectory } from './teardown.js';
 import type { TemporaryDirectory } from './teardown.js';
-import { controllerAddress, controllerPort, nodes, pods, tunnelPort } from './topology.js';
+import { clusterAddress, controllerAddress, controllerPort, nodes, pods, tunnelPort } from './topology.js';
 
 /** Built by `npm run build`, beside this program. */
 const program = (name: string): string => fileURLToPath(new URL(`../${name}/main.js`, import.meta.url));
 const source = (path: string): string => fileURLToPath(new URL(`../../../examples/demo/${path}`, import.meta.url));
+
+const programOf = { http: 'http-server', gateway: 'gateway', tcp: 'tcp-echo' } as const;
 
 export interface Lifetimes {
   readonly svidTtlMs: number;
@@ -89,8 +91,9 @@ export class DemoMesh {
   startApps(): void {
     for (const pod of pods) {
       if (pod.app === 'none') continue;
-      const app = source(`apps/${pod.app === 'http' ? 'http-server' : 'tcp-echo'}.mjs`);
-      this.#start(pod.name, this.fabric.pod(pod.name), [app, pod.name, ...pod.ports.map(String)]);
+      const app = source(`apps/${programOf[pod.app]}.mjs`);
+      const backend = pod.app === 'gateway' ? [clusterAddress('backend-api')] : [];
+      this.#start(pod.name, this.fabric.pod(pod.name), [app, pod.name, ...backend, ...pod.ports.map(String)]);
     }
   }
 

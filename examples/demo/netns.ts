@@ -11,7 +11,7 @@ import { checkWire } from './checks/wire.js';
 import { keepUp } from './keep.js';
 import { DemoMesh } from './mesh.js';
 import type { Lifetimes } from './mesh.js';
-import { nodes } from './topology.js';
+import { nodes, pods } from './topology.js';
 
 /** Short enough to see several renewals while the other checks run. */
 const seconds: Lifetimes = { svidTtlMs: 15_000, tokenTtlMs: 10_000 };
@@ -46,7 +46,7 @@ export interface NetnsOptions {
 export async function runNetns(list: Checklist, options: NetnsOptions): Promise<void> {
   const { say } = options;
   const wants = (section: Section): boolean => options.sections.includes(section);
-  say('Building the network: 3 nodes, a controller, an outsider, 13 pods, kube-proxy rules ...');
+  say(`Building the network: 3 nodes, a controller, an outsider, ${String(pods.length)} pods, kube-proxy rules ...`);
   const mesh = await DemoMesh.create();
   try {
     say('Starting the controller and the agents, which join with one-time tokens ...');

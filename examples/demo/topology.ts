@@ -12,8 +12,8 @@ export interface PodSpec {
   readonly namespace: string;
   readonly node: string;
   readonly address: string;
-  /** What runs in it: an HTTP server, a raw TCP echo server, or nothing (a client). */
-  readonly app: 'http' | 'tcp' | 'none';
+  /** What runs in it: an HTTP server, a gateway to backend-api, a raw TCP echo server, or nothing (a client). */
+  readonly app: 'http' | 'gateway' | 'tcp' | 'none';
   /** Ports of the app; an HTTP server answers on each. */
   readonly ports: readonly number[];
 }
@@ -39,6 +39,9 @@ export const nodes: readonly NodeSpec[] = [
 
 /** A machine on the same network that has no agent. */
 export const outsider = { name: 'outsider', address: '172.30.0.99' } as const;
+
+/** A virtual IP for clients outside the mesh: on node-a or node-b, whichever owns it, and leading to the gateway pod there. */
+export const vip = { name: 'edge', address: '172.30.0.50', nodes: ['node-a', 'node-b'] } as const;
 
 export const pods: readonly PodSpec[] = [
   { name: 'web-frontend', namespace: 'frontend', node: 'node-a', address: '10.244.1.10', app: 'none', ports: [] },
@@ -101,6 +104,8 @@ export const pods: readonly PodSpec[] = [
     app: 'http',
     ports: [8080],
   },
+  { name: 'gateway-0', namespace: 'edge', node: 'node-a', address: '10.244.1.90', app: 'gateway', ports: [8080] },
+  { name: 'gateway-1', namespace: 'edge', node: 'node-b', address: '10.244.2.90', app: 'gateway', ports: [8080] },
   { name: 'journal-0', namespace: 'production', node: 'node-b', address: '10.244.2.71', app: 'tcp', ports: [7000] },
   { name: 'ledger-0', namespace: 'production', node: 'node-b', address: '10.244.2.70', app: 'tcp', ports: [7000] },
 ];
@@ -121,10 +126,15 @@ export const services: readonly ServiceSpec[] = [
   { name: 'ledger', clusterIp: '10.96.10.70', port: 7000, endpoints: ['10.244.2.70:7000'] },
 ];
 
-export function clusterUrl(service: string, path: string): string {
+/** `ip:port`. */
+export function clusterAddress(service: string): string {
   const found = services.find(({ name }) => name === service);
   if (found === undefined) throw new Error(`no service ${service}`);
-  return `http://${found.clusterIp}:${String(found.port)}${path}`;
+  return `${found.clusterIp}:${String(found.port)}`;
+}
+
+export function clusterUrl(service: string, path: string): string {
+  return `http://${clusterAddress(service)}${path}`;
 }
 
 export function podNamed(name: string): PodSpec {

@@ -31,6 +31,8 @@ export { PlaintextPath } from './inbound/plaintext-path.js';
 export type { CapturedConnection, PlaintextPathOptions } from './inbound/plaintext-path.js';
 export { VipIngress } from './ingress/vip-ingress.js';
 export type { VipIngressOptions } from './ingress/vip-ingress.js';
+export { vipPlan } from './ingress/vip-plan.js';
+export type { PlannedPeer, PlannedSpeaker, VipPlan } from './ingress/vip-plan.js';
 export { ControllerLeaseStore } from './leases/controller-lease-store.js';
 export type { ControllerLeaseStoreOptions } from './leases/controller-lease-store.js';
 export { nextFencingFloor } from './leases/fencing-floor.js';
