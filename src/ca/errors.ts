@@ -18,6 +18,22 @@ export const caErrorCodes = defineErrorCodes({
     when: 'The root is past its end, or so close to it that no certificate of the smallest lifetime fits.',
     fix: 'Rotate the root. Check the clock of this machine.',
   },
+  CA_CSR_MISSING: {
+    when: 'A certificate chain is given to a CA that has no request for one out.',
+    fix: 'Make a request, have the external root sign it, and install what comes back.',
+  },
+  CA_CHAIN_MISSING: {
+    when: 'A subordinate CA is opened that has not been given its certificate yet.',
+    fix: 'Have the external root sign the request, and install the chain (meshwright ca subordinate install).',
+  },
+  CA_CHAIN_KEY: {
+    when: 'A certificate chain holds no certificate for the key of the request that is out.',
+    fix: 'Install the chain that answers the newest request; an older one was withdrawn or replaced.',
+  },
+  CA_CHAIN_REFUSED: {
+    when: 'A certificate chain does not lead to the given root, or peers would not accept what it signs.',
+    fix: 'As the message says: have the root sign a CA certificate with key usage keyCertSign, a path length that allows it, no name constraints, and no other trust domain.',
+  },
   CA_SIGNER_MISSING: {
     when: 'The root’s key is held by an external signer, and none with that public key was given.',
     fix: 'Give the signer in the option `signers`.',

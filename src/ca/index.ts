@@ -2,7 +2,18 @@ export { CaError, caErrorCodes } from './errors.js';
 export type { CaErrorCode } from './errors.js';
 export type { CaEvent, CaOperation } from './events.js';
 export { SpiffeCA } from './spiffe-ca.js';
-export type { IssuedX509Svid, SpiffeCACreateOptions, SpiffeCAOpenOptions, X509SvidRequest } from './spiffe-ca.js';
+export type {
+  IssuedX509Svid,
+  SpiffeCACreateOptions,
+  SpiffeCAInstallOptions,
+  SpiffeCAOpenOptions,
+  SubordinateRequestOptions,
+  X509SvidRequest,
+} from './spiffe-ca.js';
+export { ExternalRoot } from './subordinate/external-root.js';
+export type { CaRequestOptions, ExternalRootStatus } from './subordinate/external-root.js';
+export type { CaKeyOptions } from './subordinate/ca-request.js';
+export type { IssuedChain } from './subordinate/accept-chain.js';
 export { KeyRotation } from './key-rotation.js';
 export type {
   ForceOptions,

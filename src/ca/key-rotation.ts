@@ -47,6 +47,8 @@ export interface PrepareOptions extends RotationStepOptions {
   readonly keyType?: CaKeyType | undefined;
   /** Signs for the new root; must be one of the CA's `signers`. */
   readonly signer?: Signer | undefined;
+  /** Makes a self-signed root even if the CA has its certificate from an external one, which it then leaves. */
+  readonly selfSigned?: boolean | undefined;
 }
 
 export interface ForceOptions extends RotationStepOptions {
@@ -100,6 +102,7 @@ export class KeyRotation {
       throw new CaError('CA_REQUEST_INVALID', `expected a lifetime of 60000 ms to 100 years, got ${String(ttlMs)}`);
     }
     const isRoot = this.#kind === 'roots';
+    if (isRoot && options.selfSigned !== true) this.#requireOwnRoot();
     const key = isRoot ? await newRoot({ trustDomain, nowMs: clock.now(), ttlMs, keyType, signer }) : newTokenKey();
     return this.#step('prepare', options, (state) => {
       // Every agent renews before its SVID ends, and gets the bundle then, whatever it missed before.
@@ -176,6 +179,13 @@ export class KeyRotation {
         ? 'what the old key signed may be in use until'
         : 'an SVID whose owner has not seen the new key may be in use until';
     throw new CaError('CA_ROTATION_NOT_READY', `cannot ${step} yet: ${why} ${readyAt.toISOString()}`);
+  }
+
+  #requireOwnRoot(): void {
+    if (onlyActive(this.#authority.state.roots, 'root').external === undefined) return;
+    const message =
+      'this CA has its certificate from an external root: request the next one from it (externalRoot.request)';
+    throw new CaError('CA_REQUEST_INVALID', message);
   }
 
   #entries(state: AuthorityState): readonly Entry[] {

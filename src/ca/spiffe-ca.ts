@@ -7,7 +7,13 @@ import type { AuditLog } from './audit-log.js';
 import type { AuditEntry } from './audit-record.js';
 import { UsedEvidence } from './attestation/used-evidence.js';
 import { Authority } from './authority.js';
-import { decodeAuthorityState, encodeAuthorityState, newAuthorityState, withKnownUse } from './authority-state.js';
+import {
+  decodeAuthorityState,
+  encodeAuthorityState,
+  newAuthorityState,
+  stateWithoutRoot,
+  withKnownUse,
+} from './authority-state.js';
 import type { AuthorityState } from './authority-state.js';
 import { CaDenyList } from './ca-deny-list.js';
 import { publicKeyOfCsr } from './csr.js';
@@ -26,6 +32,10 @@ import { rootPinOf } from './root-pin.js';
 import { newSerialNumber } from './serial-number.js';
 import type { CaKeyType, Signer } from './signer.js';
 import type { CaStore } from './store.js';
+import type { IssuedChain } from './subordinate/accept-chain.js';
+import { newRequestedKey } from './subordinate/ca-request.js';
+import type { CaKeyOptions } from './subordinate/ca-request.js';
+import { ExternalRoot, installFirst, keyPin } from './subordinate/external-root.js';
 import { WorkloadTokenIssuer } from './workload-token-issuer.js';
 import type { WorkloadTokenIssuerOptions } from './workload-token-issuer.js';
 
@@ -60,6 +70,15 @@ export interface SpiffeCACreateOptions extends CommonOptions {
   /** Signs for the root, instead of a key made here; must be one of `signers`. */
   readonly signer?: Signer | undefined;
 }
+
+export interface SubordinateRequestOptions extends CaKeyOptions {
+  readonly trustDomain: string | TrustDomain;
+  readonly store: CaStore;
+  readonly audit?: CommonOptions['audit'];
+}
+
+/** The chain that answers the request, and how to open the CA that it makes. */
+export interface SpiffeCAInstallOptions extends SpiffeCAOpenOptions, IssuedChain {}
 
 export interface X509SvidRequest {
   /** Of this CA's trust domain, with a path. */
@@ -103,6 +122,8 @@ export class SpiffeCA implements AsyncDisposable {
   readonly svidTtlMs: number;
   /** Replaces the root, step by step. */
   readonly rootRotation: KeyRotation;
+  /** The CA's place under an external root, and the way to its next certificate. */
+  readonly externalRoot: ExternalRoot;
   /** Replaces the key of workload tokens, step by step. */
   readonly tokenKeyRotation: KeyRotation;
   /** Replaces the key of JWT-SVIDs, step by step. */
@@ -128,6 +149,7 @@ export class SpiffeCA implements AsyncDisposable {
     this.#authority = new Authority({ store, state, clock, signers: options.signers ?? [] });
     this.trustDomain = this.#authority.trustDomain;
     const record = (entry: AuditEntry): Promise<void> => this.record(entry);
+    this.externalRoot = new ExternalRoot(this.#authority, record);
     this.rootRotation = new KeyRotation(this.#authority, 'roots', record);
     this.tokenKeyRotation = new KeyRotation(this.#authority, 'tokenKeys', record);
     this.jwtKeyRotation = new KeyRotation(this.#authority, 'jwtKeys', record);
@@ -166,19 +188,19 @@ export class SpiffeCA implements AsyncDisposable {
 
   /**
    * Opens the CA that `store` holds; never makes one.
-   * Throws `CA_NOT_FOUND`, `CA_STORE_CORRUPT`, `CA_REQUEST_INVALID` (another trust domain), the codes of the store.
+   * Throws `CA_NOT_FOUND`, `CA_CHAIN_MISSING`, `CA_STORE_CORRUPT`, `CA_REQUEST_INVALID` (another trust domain), the codes of
+   * the store.
    */
   static async open(options: SpiffeCAOpenOptions): Promise<SpiffeCA> {
     const { store } = options;
-    const expected = options.trustDomain === undefined ? undefined : toTrustDomain(options.trustDomain);
     return withStore(store, options.audit, async (openAudit) => {
       const bytes = await store.read('authority');
       if (bytes === undefined) throw new CaError('CA_NOT_FOUND', 'the store holds no CA; create one first');
       const state = decodeAuthorityState(bytes);
-      if (expected !== undefined && expected.name !== state.trustDomain) {
-        const message = `expected the CA of trust domain ${expected.name}, the store holds that of ${state.trustDomain}`;
-        throw new CaError('CA_REQUEST_INVALID', message);
+      if (state.roots.length === 0) {
+        throw new CaError('CA_CHAIN_MISSING', 'this subordinate CA waits for its certificate; install it first');
       }
+      requireTrustDomain(state, options.trustDomain);
       const known = withKnownUse(state, (options.clock ?? systemClock).now());
       return new SpiffeCA(store, known, options, await openAudit());
     });
@@ -192,6 +214,55 @@ export class SpiffeCA implements AsyncDisposable {
       if (error instanceof CaError && error.code === 'CA_NOT_FOUND') return SpiffeCA.create(options);
       throw error;
     }
+  }
+
+  /**
+   * Begins a CA whose certificate an external root signs: makes its keys in `store` and returns the request (PKCS #10,
+   * PEM). Called again before the chain is installed, it returns the same request. `store` is closed again.
+   * Throws `CA_EXISTS`, `CA_REQUEST_INVALID` (another trust domain), `CA_SIGNER_FAILED`, the codes of store and audit log.
+   */
+  static async requestSubordinate(options: SubordinateRequestOptions): Promise<{ readonly csrPem: string }> {
+    const { store } = options;
+    const trustDomain = toTrustDomain(options.trustDomain);
+    return withStore(store, options.audit, async (openAudit) => {
+      const bytes = await store.read('authority');
+      const kept = bytes === undefined ? undefined : decodeAuthorityState(bytes);
+      if (kept !== undefined && (kept.roots.length > 0 || kept.trustDomain !== trustDomain.name)) {
+        const message = `the store already holds a CA, of trust domain ${kept.trustDomain}; open it, or begin this one elsewhere`;
+        throw new CaError('CA_EXISTS', message);
+      }
+      const audit = await openAudit();
+      let requested = kept?.requested;
+      if (requested === undefined) {
+        requested = await newRequestedKey(trustDomain, options);
+        const subject = keyPin(requested.publicKeyPem);
+        await audit?.append({ event: 'rotation', operation: 'root-request', who: 'operator', subject });
+        await store.write('authority', encodeAuthorityState({ ...stateWithoutRoot(trustDomain), requested }));
+      }
+      await store.close();
+      await audit?.close();
+      return { csrPem: requested.csrPem };
+    });
+  }
+
+  /**
+   * Completes what `requestSubordinate` began, with the chain that the external root's owner sent back, and opens the CA.
+   * Throws `CA_NOT_FOUND`, `CA_EXISTS`, `CA_CSR_MISSING`, `CA_CHAIN_KEY`, `CA_CHAIN_REFUSED`, and as `open`.
+   */
+  static async installSubordinate(options: SpiffeCAInstallOptions): Promise<SpiffeCA> {
+    const { store, clock = systemClock, signers = [], chainPem, rootPem } = options;
+    return withStore(store, options.audit, async (openAudit) => {
+      const bytes = await store.read('authority');
+      if (bytes === undefined) throw new CaError('CA_NOT_FOUND', 'the store holds no request for a certificate');
+      const waiting = decodeAuthorityState(bytes);
+      const trustDomain = requireTrustDomain(waiting, options.trustDomain);
+      const state = await installFirst(waiting, { chainPem, rootPem }, { trustDomain, nowMs: clock.now(), signers });
+      const audit = await openAudit();
+      const ca = new SpiffeCA(store, state, options, audit);
+      await ca.record({ event: 'rotation', operation: 'root-install', who: 'operator', subject: ca.rootPin });
+      await store.write('authority', encodeAuthorityState(state));
+      return ca;
+    });
   }
 
   /** What verifies everything this CA issues. */
@@ -352,6 +423,14 @@ function requestedKey(request: X509SvidRequest): SubjectKey {
   if (request.csr !== undefined && request.publicKey === undefined) return publicKeyOfCsr(request.csr);
   if (request.publicKey !== undefined && request.csr === undefined) return acceptedPublicKey(request.publicKey);
   throw new CaError('CA_REQUEST_INVALID', 'expected exactly one of publicKey and csr');
+}
+
+function requireTrustDomain(state: AuthorityState, wanted: string | TrustDomain | undefined): TrustDomain {
+  const found = TrustDomain.parse(state.trustDomain);
+  const expected = wanted === undefined ? found : toTrustDomain(wanted);
+  if (expected.equals(found)) return found;
+  const message = `expected the CA of trust domain ${expected.name}, the store holds that of ${found.name}`;
+  throw new CaError('CA_REQUEST_INVALID', message);
 }
 
 function toTrustDomain(input: string | TrustDomain): TrustDomain {
