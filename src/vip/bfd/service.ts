@@ -118,7 +118,8 @@ export class BfdService implements Closable {
         remove: () =>
           new Promise((resolve) => {
             removed.push(resolve);
-            if (this.#thread?.threadId === undefined) this.#forget(id);
+            if (!this.#sessions.has(id)) resolve();
+            else if (this.#thread?.threadId === undefined) this.#forget(id);
             else this.#thread.tell({ type: 'remove', id });
           }),
       },

@@ -63,6 +63,7 @@ export class SessionRunner {
   /** Opens the sockets (or says in the status why not, and tries on) and sends the first packet. */
   start(): void {
     this.#open();
+    this.#status = statusOf(this.#session, this.#transport, this.#problem);
     this.#options.onStatus(this.#status);
     this.#take(passTime(this.#session, this.#moment()));
   }
@@ -158,13 +159,15 @@ export class SessionRunner {
       this.#problem = openingProblem(error, this.settings);
       this.#reopenLater();
     }
-    this.#report();
   }
 
   #reopenLater(): void {
     this.#channel?.close();
     this.#channel = undefined;
-    this.#reopening ??= this.#options.clock.timer(reopenAfterMs, () => this.#open());
+    this.#reopening ??= this.#options.clock.timer(reopenAfterMs, () => {
+      this.#open();
+      this.#report();
+    });
   }
 
   #send(packet: BfdPacket): void {

@@ -10,7 +10,7 @@
  *   admin-down             everything is ignored until the operator ends it (then down)
  * ```
  *
- * In parentheses the diagnostic code. Every change of state is sent at once.
+ * In parentheses the diagnostic code. A change of state is sent at once, not with the next periodic packet.
  */
 import { diagnosticCode } from './diagnostic.js';
 import type { BfdPacket, BfdState } from './packet.js';
@@ -140,16 +140,18 @@ function commit(session: BfdSessionVariables): BfdSessionVariables {
   return { ...session, transmitMinUs: session.desiredMinTxUs, receiveMinUs: session.requiredMinRxUs };
 }
 
-function send(before: BfdSessionVariables, session: BfdSessionVariables, polled: boolean, moment: Moment): BfdStep {
+function send(before: BfdSessionVariables, after: BfdSessionVariables, polled: boolean, moment: Moment): BfdStep {
   const packets: BfdPacket[] = [];
-  // Answers to a poll are not held back by any timer, and do not move one.
-  if (polled) packets.push(packetOf(session, true));
+  // Answers to a poll are not held back by any timer, and do not move one; they say all there is to say.
+  if (polled) packets.push(packetOf(after, true));
+  const session = { ...after, unsaid: !polled && (after.unsaid || saysOther(before, after)) };
   const due = transmitDueMs(session);
-  if (!(due !== undefined && due <= moment.nowMs) && (polled || !saysOther(before, session))) {
-    return { session, packets };
-  }
+  if (due === undefined || due > moment.nowMs) return { session, packets };
   packets.push(packetOf(session, false));
-  return { session: { ...session, lastSentMs: moment.nowMs, jitterFraction: moment.fraction }, packets };
+  return {
+    session: { ...session, lastSentMs: moment.nowMs, unsaid: false, jitterFraction: moment.fraction },
+    packets,
+  };
 }
 
 /** Whether the peer should hear of the difference before the next periodic packet. */

@@ -43,12 +43,16 @@ export interface BfdSessionVariables {
   readonly lastReceivedMs: number | undefined;
   /** When the last packet went out that was not merely an answer to a poll. */
   readonly lastSentMs: number | undefined;
+  /** Something changed that the peer should hear of before the next periodic packet. */
+  readonly unsaid: boolean;
   /** Drawn anew for each interval, from [0, 1). */
   readonly jitterFraction: number;
 }
 
 /** Until a session is Up it sends no faster than this (section 6.8.3). */
 export const slowIntervalUs = 1_000_000;
+/** Changes are told at once, but no faster than this: a link that doubles packets would else make two sessions answer each other for ever. */
+const leastGapMs = 10;
 
 /** The variables of a new session: Down, nothing known of the peer, nothing sent. */
 export function newSession(localDiscriminator: number, timers: BfdTimers, jitterFraction: number): BfdSessionVariables {
@@ -65,6 +69,7 @@ export function newSession(localDiscriminator: number, timers: BfdTimers, jitter
     poll: 'idle',
     ...unknownPeer,
     lastSentMs: undefined,
+    unsaid: false,
     jitterFraction,
   };
 }
@@ -96,8 +101,15 @@ export function remoteDetectionTimeUs(session: BfdSessionVariables): number {
   return session.timers.detectMultiplier * transmitIntervalUs(session);
 }
 
-/** When the next periodic packet is due; undefined while none may be sent (section 6.8.7), -Infinity when none ever was. */
+/** When the next packet is due; undefined while none may be sent (section 6.8.7), -Infinity when none ever was. */
 export function transmitDueMs(session: BfdSessionVariables): number | undefined {
+  const periodic = periodicDueMs(session);
+  if (!session.unsaid) return periodic;
+  const { lastSentMs = Number.NEGATIVE_INFINITY } = session;
+  return Math.min(lastSentMs + leastGapMs, periodic ?? Number.POSITIVE_INFINITY);
+}
+
+function periodicDueMs(session: BfdSessionVariables): number | undefined {
   if (session.remoteMinRxUs === 0) return undefined;
   const { remoteDemand, state, remoteState, poll } = session;
   if (remoteDemand && state === 'up' && remoteState === 'up' && poll === 'idle') return undefined;

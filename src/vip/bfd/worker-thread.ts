@@ -2,7 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { describeError, systemRandom } from '../../core/index.js';
 import type { Clock, Timer } from '../../core/index.js';
 import { Backoff } from '../../internal/backoff.js';
+import { nativeAddon } from '../../internal/native/addon.js';
 import { VipError } from '../errors.js';
+import { DescriptorLedger } from './descriptor-ledger.js';
 import type { BfdCommand, BfdNotice } from './messages.js';
 import type { WorkerSource } from './worker-location.js';
 
@@ -78,7 +80,8 @@ export class WorkerThread {
   #launch(): Promise<void> {
     const { source, clock } = this.#options;
     // No flags of this process: a debugger's port or a loader is not for this thread.
-    const common = { name: 'meshwright-bfd', execArgv: [], argv: [] };
+    const ledger = new DescriptorLedger();
+    const common = { name: 'meshwright-bfd', execArgv: [], argv: [], workerData: ledger.buffer };
     const worker =
       'file' in source ? new Worker(source.file, common) : new Worker(source.code, { ...common, eval: true });
     this.#worker = worker;
@@ -98,6 +101,7 @@ export class WorkerThread {
       worker.once('exit', (status) => {
         this.#worker = undefined;
         this.#healthy?.cancel();
+        ledger.closeAll(nativeAddon('BFD'));
         const error = failure ?? new Error(`it ended with status ${String(status)}`);
         const wasReady = this.#isReady;
         this.#isReady = false;

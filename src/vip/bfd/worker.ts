@@ -2,9 +2,10 @@
  * The thread that owns the sockets and timers of BFD, so that nothing the main thread does can delay them. An entry of its
  * own: `BfdService` starts it, and nothing imports it.
  */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock, systemRandom } from '../../core/index.js';
 import { nativeAddon } from '../../internal/native/addon.js';
+import { DescriptorLedger } from './descriptor-ledger.js';
 import { BfdEngine } from './engine.js';
 import type { BfdCommand, BfdNotice } from './messages.js';
 import { UdpNetwork } from './udp-network.js';
@@ -13,7 +14,7 @@ const port = parentPort;
 if (port === null) throw new Error('the BFD worker was started outside of a worker thread');
 
 const tell = (notice: BfdNotice): void => port.postMessage(notice);
-const addon = nativeAddon('BFD');
+const addon = new DescriptorLedger(workerData as SharedArrayBuffer).keeping(nativeAddon('BFD'));
 const engine = new BfdEngine({
   network: (onDatagram) => new UdpNetwork(addon, systemRandom, onDatagram),
   clock: systemClock,
