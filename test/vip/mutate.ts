@@ -25,7 +25,8 @@ export function* mutate(corpus: readonly Uint8Array[], seed: number, count: numb
   const below = (limit: number): number => Math.floor(fraction() * limit);
   const pick = <T>(values: readonly T[]): T => values[below(values.length)] as T;
   for (let made = 0; made < count; made += 1) {
-    let bytes = pick(corpus).slice();
+    // Not `slice`, which of a Buffer gives a view: the corpus itself would change.
+    let bytes: Uint8Array = new Uint8Array(pick(corpus));
     for (let left = 1 + below(4); left > 0; left -= 1) bytes = mutateOnce(bytes, below, pick, corpus);
     yield bytes;
   }

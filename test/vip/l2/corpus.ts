@@ -1,12 +1,5 @@
-// Real packets of ARP and neighbour discovery, as a packet socket gives them, and what decodes them: what mutation starts from.
+/** Real packets to mutate: what the Linux kernel, arping and this implementation send, as a packet socket gives them. */
 import { decodeArp, decodeNeighborMessage, encodeArp, encodeNeighborMessage } from '../../../src/vip/l2/index.js';
-
-export interface FuzzTarget {
-  readonly name: string;
-  readonly packets: readonly Uint8Array[];
-  /** Total: never throws. */
-  readonly decode: (bytes: Uint8Array) => { readonly ok: true } | { readonly ok: false; readonly reason: string };
-}
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ''), 'hex');
 const senderMac = '02:00:00:00:00:01';
@@ -32,16 +25,16 @@ const foreignNd = [
        8800 1c3a 60000000 fd200000000000000000000000000002 0201 020000000002`),
 ];
 
-export function arpTarget(): FuzzTarget {
+export function arpCorpus(): readonly Uint8Array[] {
   const own = (['request', 'reply'] as const).flatMap((operation) => [
     encodeArp({ operation, senderMac, senderIp: '192.0.2.10', targetMac: zero, targetIp: '192.0.2.10' }),
     encodeArp({ operation, senderMac, senderIp: '0.0.0.0', targetMac: zero, targetIp: '192.0.2.10' }),
   ]);
-  return { name: 'arp', packets: [...own, ...foreignArp], decode: decodeArp };
+  return [...own, ...foreignArp];
 }
 
-export function neighborTarget(): FuzzTarget {
-  const own = [
+export function neighborCorpus(): readonly Uint8Array[] {
+  return [
     encodeNeighborMessage({
       ...{ type: 'solicitation', source: '::', destination: 'ff02::1:ff00:100', target: 'fd20::100' },
     }),
@@ -53,11 +46,30 @@ export function neighborTarget(): FuzzTarget {
       ...{ type: 'advertisement', source: 'fd20::100', destination: 'ff02::1', target: 'fd20::100' },
       ...{ isRouter: false, isSolicited: false, isOverride: true, linkAddress: senderMac },
     }),
+    ...foreignNd,
   ];
-  return { name: 'neighbor-discovery', packets: [...own, ...foreignNd], decode: decodeNeighborMessage };
 }
 
-/** Every decoder of this folder. */
-export function l2FuzzTargets(): readonly FuzzTarget[] {
-  return [arpTarget(), neighborTarget()];
+/** `ok`, or why not. */
+export function judgeArp(bytes: Uint8Array): string {
+  const decoded = decodeArp(bytes);
+  return decoded.ok ? 'ok' : decoded.reason;
+}
+
+/** `ok`, or why not. Every second packet gets the right checksum, which would else keep mutations from the rules behind it. */
+export function judgeNeighbor(bytes: Uint8Array): string {
+  if (bytes.length >= 44 && ((bytes[43] ?? 0) & 1) === 0)
+    repairChecksum(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+  const decoded = decodeNeighborMessage(bytes);
+  return decoded.ok ? 'ok' : decoded.reason;
+}
+
+/** RFC 1071, over the pseudo-header and what the payload length covers. */
+export function repairChecksum(packet: Buffer): void {
+  const end = Math.min(packet.length, 40 + packet.readUInt16BE(4));
+  packet.writeUInt16BE(0, 42);
+  let sum = end - 40 + 58;
+  for (let at = 8; at < end; at += 2) sum += ((packet[at] ?? 0) << 8) | (at + 1 < end ? (packet[at + 1] ?? 0) : 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  packet.writeUInt16BE(~sum & 0xffff, 42);
 }
