@@ -73,7 +73,7 @@ export class BgpLink implements BgpFsmHost {
     return this.#connection;
   }
 
-  /** From the peer's OPEN on. */
+  /** From the peer's OPEN on, until the next connection. */
   get negotiated(): BgpNegotiated | undefined {
     return this.#negotiated;
   }
@@ -161,7 +161,6 @@ export class BgpLink implements BgpFsmHost {
     this.#dialling = undefined;
     const connection = this.#connection;
     this.#connection = undefined;
-    this.#negotiated = undefined;
     if (connection !== undefined) this.#owner.ending(connection.end());
   }
 
