@@ -200,8 +200,10 @@ export class Facts {
 
 type Headers = NonNullable<Http['headers']>;
 
-function headerText(value: string | readonly string[]): string {
-  return Array.isArray(value) ? value.join(',') : String(value);
+/** Undefined for a header without any value, which is as good as absent. */
+function headerText(value: string | readonly string[] | undefined): string | undefined {
+  if (!Array.isArray(value)) return value === undefined ? undefined : String(value);
+  return value.length === 0 ? undefined : value.join(',');
 }
 
 /** Names are compared without regard to case, so all of them have to be looked at. */
@@ -209,9 +211,8 @@ function findHeader(headers: Headers, name: string): string | undefined {
   let found: string | undefined;
   for (const key of Object.keys(headers)) {
     if (key.length !== name.length || (key !== name && key.toLowerCase() !== name)) continue;
-    const value = headers[key];
-    if (value === undefined) continue;
-    const text = headerText(value);
+    const text = headerText(headers[key]);
+    if (text === undefined) continue;
     found = found === undefined ? text : `${found},${text}`;
   }
   return found;
@@ -220,10 +221,9 @@ function findHeader(headers: Headers, name: string): string | undefined {
 function indexHeaders(headers: Headers): Map<string, string> {
   const index = new Map<string, string>();
   for (const key of Object.keys(headers)) {
-    const value = headers[key];
-    if (value === undefined) continue;
+    const text = headerText(headers[key]);
+    if (text === undefined) continue;
     const name = key.toLowerCase();
-    const text = headerText(value);
     const known = index.get(name);
     index.set(name, known === undefined ? text : `${known},${text}`);
   }

@@ -446,6 +446,16 @@ describe('fields', () => {
     expect(allowed([allow(when(key, values, notValues))], ask(change))).toBe(expected);
   });
 
+  it('a header without any value is absent, and adds nothing to another of that name', () => {
+    const asked = (headers: Record<string, string | string[]>): AuthzRequest =>
+      ask({ http: { method: 'GET', path: '/', headers } });
+    const host = [deny(operation({ hosts: ['shop.example'] }))];
+    expect(allowed(host, asked({ Host: 'shop.example', host: [] }))).toBe(false);
+    expect(allowed([allow(when('request.headers[x]', ['*']))], asked({ x: [] }))).toBe(false);
+    const both = { when: ['x', 'y'].map((name) => ({ key: `request.headers[${name}]`, values: ['1,2'] })) };
+    expect(allowed([allow(both)], asked({ x: ['1', '2'], X: [], y: '1', Y: '2' }))).toBe(true);
+  });
+
   it('configured spaceDelimitedClaims split too', () => {
     const set = [allow(when('request.auth.claims[roles]', ['b']))];
     expect(allowed(set, ask({ jwt: { claims: { roles: 'a b' } } }))).toBe(false);

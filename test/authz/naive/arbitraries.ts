@@ -1,6 +1,6 @@
 /** Random policies and requests from a small vocabulary, so that they often meet. */
 import fc from 'fast-check';
-import type { AuthzRequest } from '../../../src/authz/index.js';
+import type { AuthzOptions, AuthzRequest } from '../../../src/authz/index.js';
 
 const trustDomain = fc.constantFrom('cluster.local', 'mesh.example', 'old.example', 'foreign.example');
 const namespace = fc.constantFrom('shop', 'prod', 'prod-evil', 'istio-system');
@@ -48,25 +48,37 @@ const path = fc.oneof(
       .map((list) => list.join('')),
   },
 );
-const ip = fc.constantFrom('10.0.0.1', '10.0.1.7', '192.168.0.9', 'fd00::1', 'fd00:1::2', 'not-an-ip');
+const ip = fc.constantFrom(
+  '10.0.0.1',
+  '10.0.1.7',
+  '192.168.0.9',
+  'fd00::1',
+  'fd00:1::2',
+  '::ffff:10.0.0.1',
+  'not-an-ip',
+);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
   fc.option(arbitrary, { nil: undefined, freq: 4 });
 const claim = fc.oneof(
   fc.constantFrom('a', 'b', 'a b', ''),
   fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 3 }),
+  fc.array(fc.oneof(fc.constantFrom('a', ''), fc.integer(), fc.constant(null)), { maxLength: 3 }),
   fc.integer(),
   fc.boolean(),
+  fc.constant({ a: 'b' }),
 );
 
 const claims = fc.record(
   {
-    iss: fc.constantFrom('https://issuer.example', 'other'),
+    iss: fc.constantFrom('https://issuer.example', 'https://issuer.example/realm', 'other', ''),
     sub: fc.constantFrom('alice', 'bob'),
     aud: claim,
     azp: claim,
     scope: claim,
+    permission: claim,
     groups: claim,
-    nested: fc.record({ role: claim }),
+    roles: claim,
+    nested: fc.oneof(fc.record({ role: claim }), claim),
   },
   { requiredKeys: [] },
 );
@@ -79,9 +91,28 @@ export const request: fc.Arbitrary<AuthzRequest> = fc.record({
     remoteIp: fc.option(ip, { nil: undefined }),
   }),
   destination: fc.record({
-    namespace: fc.constantFrom('shop', 'prod'),
-    services: maybe(fc.array(fc.constantFrom('prod/api', 'shop/web', 'api'), { maxLength: 3 })),
-    labels: maybe(fc.dictionary(fc.constantFrom('app', 'tier'), label, { maxKeys: 2 })),
+    // Mostly a place where policies apply, so that few pairs are decided by there being none.
+    namespace: fc.constantFrom('prod', 'prod', 'prod', 'shop'),
+    services: fc.oneof(
+      {
+        weight: 8,
+        arbitrary: fc.constantFrom(['prod/api'], ['api'], ['api', 'shop/web'], ['shop/web', 'prod/api', 'api']),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom(undefined, [], ['shop/web'], ['prod/other', 'web'], ['serviceentry:prod/ext']),
+      },
+    ),
+    labels: maybe(
+      fc.record(
+        {
+          app: label,
+          tier: label,
+          'gateway.networking.k8s.io/gateway-name': fc.constantFrom('edge', 'inner'),
+        },
+        { requiredKeys: [] },
+      ),
+    ),
     ip: maybe(ip),
     port: maybe(fc.constantFrom(80, 443, 8080)),
     sni: maybe(fc.constantFrom('a.example', 'b.example')),
@@ -93,14 +124,19 @@ export const request: fc.Arbitrary<AuthzRequest> = fc.record({
       host: maybe(fc.constantFrom('shop.example', 'SHOP.example:8080', 'other.example')),
       headers: maybe(
         fc.dictionary(
-          fc.constantFrom('x-env', 'X-Env', 'x-b'),
-          fc.oneof(fc.constantFrom('prod', 'dev', ''), fc.constant(['prod', 'dev'])),
-          { maxKeys: 3 },
+          fc.constantFrom('x-env', 'X-Env', 'x-b', 'host', 'Host'),
+          fc.oneof(fc.constantFrom('prod', 'dev', '', 'shop.example'), fc.constantFrom(['prod', 'dev'], [])),
+          { maxKeys: 4 },
         ),
       ),
     }),
   ),
-  jwt: maybe(fc.record({ claims })),
+  jwt: maybe(
+    fc.record(
+      { claims, spaceDelimitedClaims: fc.constantFrom(undefined, ['roles', 'role']) },
+      { requiredKeys: ['claims'] },
+    ),
+  ),
   custom: maybe(
     fc.dictionary(fc.constantFrom('one', 'two'), fc.constantFrom('allow' as const, 'deny' as const), { maxKeys: 2 }),
   ),
@@ -152,11 +188,23 @@ const conditionKeys: readonly (readonly [string, fc.Arbitrary<string>])[] = [
   ['source.trustDomain', fc.constantFrom('mesh.example', '*.example', 'foreign*')],
   [
     'request.auth.principal',
-    fc.constantFrom('https://issuer.example/alice', 'https://issuer.example/*', '*/bob', '*', 'other/alice'),
+    fc.constantFrom(
+      'https://issuer.example/alice',
+      'https://issuer.example/*',
+      'https://issuer.example/realm/alice',
+      'https://issuer.*/bo*',
+      '*/realm/*ice',
+      '*/bob',
+      '*',
+      'other/alice',
+    ),
   ],
   ['request.auth.audiences', claimText],
   ['request.auth.presenter', claimText],
   ['request.auth.claims[scope]', claimText],
+  ['request.auth.claims[permission]', claimText],
+  ['request.auth.claims[roles]', claimText],
+  ['request.auth.claims[iss]', fc.constantFrom('https://issuer.example', '*', 'other')],
   ['request.auth.claims[groups]', claimText],
   ['request.auth.claims[nested][role]', claimText],
   ['connection.sni', fc.constantFrom('a.example', '*.example', 'b*')],
@@ -179,10 +227,18 @@ const sourceFields = (custom: boolean): Record<string, fc.Arbitrary<unknown>> =>
       ? {}
       : {
           principals: list(principalPattern),
-          namespaces: list(fc.constantFrom('shop', 'prod', 'prod*', '*-evil', 'p*d')),
-          requestPrincipals: list(fc.constantFrom('https://issuer.example/alice', '*')),
+          namespaces: list(fc.constantFrom('shop', 'prod', 'prod*', '*-evil', 'p*d', '*')),
+          requestPrincipals: list(
+            fc.constantFrom(
+              'https://issuer.example/alice',
+              'https://issuer.example/realm/*',
+              '*/bob',
+              'oth*/alice',
+              '*',
+            ),
+          ),
         }),
-    trustDomains: list(fc.constantFrom('mesh.example', '*.example')),
+    trustDomains: list(fc.constantFrom('mesh.example', 'foreign*', '*.example', '*')),
     ipBlocks: list(cidr),
     remoteIpBlocks: list(cidr),
   });
@@ -215,6 +271,9 @@ const operation = someOf(
         '/{**}',
         '/api/{**}/v1',
         '/{*}/v1',
+        '/{*}/{**}',
+        '/api/*/v1',
+        '/caf%C3%A9',
         '/',
         '/admin',
       ),
@@ -235,10 +294,21 @@ const istioRule = (custom: boolean): fc.Arbitrary<unknown> =>
     })
     .map(tidy);
 
+const targetRef = (own: string): fc.Arbitrary<object> =>
+  fc.constantFrom(
+    { group: '', kind: 'Service', name: 'api' },
+    { kind: 'Service', name: 'web' },
+    { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'edge' },
+    { group: 'networking.istio.io', kind: 'ServiceEntry', name: 'ext' },
+    ...(own === 'istio-system'
+      ? [{ group: 'gateway.networking.k8s.io', kind: 'GatewayClass', name: 'istio-waypoint' }]
+      : []),
+  );
+
 const istioPolicy = fc
   .record({
     action: fc.constantFrom('ALLOW', 'ALLOW', 'DENY', 'DENY', 'CUSTOM', 'AUDIT', undefined),
-    in: fc.constantFrom('shop', 'prod', 'istio-system'),
+    in: fc.constantFrom('prod', 'prod', 'shop', 'istio-system'),
     dryRun: fc.integer({ min: 0, max: 9 }),
   })
   .chain(({ action, in: own, dryRun }) =>
@@ -253,7 +323,8 @@ const istioPolicy = fc
           fc
             .dictionary(fc.constantFrom('app', 'tier'), label, { maxKeys: 2 })
             .map((matchLabels) => ({ selector: { matchLabels } })),
-          fc.constantFrom('api', 'web').map((name) => ({ targetRefs: [{ group: '', kind: 'Service', name }] })),
+          fc.array(targetRef(own), { minLength: 1, maxLength: 2 }).map((targetRefs) => ({ targetRefs })),
+          fc.constantFrom('api', 'web').map((name) => ({ targetRef: { kind: 'Service', name } })),
         ),
         provider: fc.constantFrom('one', 'two'),
       })
@@ -324,7 +395,7 @@ const nativePolicy = fc.constantFrom('ALLOW', 'DENY').chain((action) =>
           .map(tidy),
         { minLength: action === 'DENY' ? 1 : 0, maxLength: 3 },
       ),
-      target: fc.constantFrom<[string, string]>(['prod', 'api'], ['shop', 'web']),
+      target: fc.constantFrom<[string, string]>(['prod', 'api'], ['prod', 'api'], ['shop', 'web']),
       nested: fc.boolean(),
     })
     .map(({ rules, target: [own, name], nested }) => ({
@@ -379,12 +450,53 @@ const dialectPolicy = fc
     };
   });
 
+const peerMode = fc.constantFrom('STRICT', 'PERMISSIVE', 'DISABLE', 'UNSET').map((mode) => ({ mode }));
+const peerPolicy = fc
+  .record({
+    own: fc.constantFrom('prod', 'istio-system'),
+    mtls: maybe(peerMode),
+    matchLabels: maybe(fc.dictionary(fc.constantFrom('app', 'tier'), label, { minKeys: 1, maxKeys: 1 })),
+    ports: maybe(fc.dictionary(fc.constantFrom('80', '443'), peerMode, { minKeys: 1, maxKeys: 2 })),
+  })
+  .map(({ own, mtls, matchLabels, ports }) => ({
+    apiVersion: 'security.istio.io/v1',
+    kind: 'PeerAuthentication',
+    metadata: { name: '', namespace: own },
+    spec: tidy({
+      mtls,
+      ...(matchLabels === undefined ? {} : { selector: { matchLabels }, portLevelMtls: ports }),
+    }),
+  }));
+
 const numbered = (list: { metadata: object }[]): Record<string, unknown>[] =>
   list.map((policy, index) => ({ ...policy, metadata: { ...policy.metadata, name: `p${String(index)}` } }));
 
 export const policies: fc.Arbitrary<Record<string, unknown>[]> = fc
-  .array(fc.oneof(istioPolicy, nativePolicy), { maxLength: 5 })
+  .array(
+    fc.oneof({ weight: 9, arbitrary: fc.oneof(istioPolicy, nativePolicy) }, { weight: 1, arbitrary: peerPolicy }),
+    {
+      minLength: 1,
+      maxLength: 6,
+    },
+  )
   .map(numbered);
+
+/** Options that change decisions. */
+export const options = fc.record({
+  defaultAction: fc.constantFrom('allow' as const, 'deny' as const),
+  trustDomain: fc.constantFrom('mesh.example', 'mesh.example', 'cluster.local'),
+  trustDomainAliases: fc.constantFrom(['old.example'], ['old.example', 'foreign.example'], []),
+  rootNamespace: fc.constant('istio-system'),
+  pathNormalization: fc.constantFrom<AuthzOptions['pathNormalization']>(
+    undefined,
+    undefined,
+    'REFUSE_AMBIGUOUS',
+    'NONE',
+    'BASE',
+    'MERGE_SLASHES',
+    'DECODE_AND_MERGE_SLASHES',
+  ),
+});
 
 /** Enough for the index to branch. */
 export const manyPolicies: fc.Arbitrary<Record<string, unknown>[]> = fc

@@ -5,7 +5,7 @@
  * Every comparison gives 'yes', 'no' or 'open'; 'open' counts as matched in DENY and CUSTOM and as not matched in ALLOW.
  */
 import { BlockList, isIP } from 'node:net';
-import type { AuthzRequest } from '../../../src/authz/index.js';
+import type { AuthzOptions, AuthzRequest } from '../../../src/authz/index.js';
 
 export type Verdict = 'yes' | 'no' | 'open';
 
@@ -14,6 +14,7 @@ export interface NaiveOptions {
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
   readonly rootNamespace: string;
+  readonly pathNormalization?: AuthzOptions['pathNormalization'];
   /** Namespaces whose native policies are observed unless they say otherwise. Default none. */
   readonly audit?: 'all' | readonly string[];
   /** For grants that end. */
@@ -26,7 +27,9 @@ export interface NaiveOptions {
 type Json = any;
 
 export function naiveAllowed(manifests: readonly Json[], request: AuthzRequest, options: NaiveOptions): boolean {
+  if (request.source.principal === undefined && peerMode(manifests, request, options) === 'STRICT') return false;
   const applying = manifests
+    .filter((manifest) => manifest.kind !== 'PeerAuthentication')
     .filter((manifest) => options.shadow === true || !observed(manifest, options))
     .flatMap((manifest) => {
       const how = applies(manifest, request, options);
@@ -72,6 +75,38 @@ export function naiveAllowed(manifests: readonly Json[], request: AuthzRequest, 
   return options.defaultAction === 'allow' && !applying.some(({ manifest }) => action(manifest) === 'ALLOW');
 }
 
+/** The mode of the nearest PeerAuthentication: port, workload, namespace, mesh; of several the strictest. */
+function peerMode(
+  manifests: readonly Json[],
+  { destination }: AuthzRequest,
+  options: NaiveOptions,
+): string | undefined {
+  const { namespace, labels, port } = destination;
+  const peers = manifests.filter((manifest) => manifest.kind === 'PeerAuthentication');
+  const selects = (peer: Json): boolean =>
+    peer.metadata.namespace === namespace &&
+    peer.spec.selector !== undefined &&
+    (labels === undefined ||
+      Object.entries(peer.spec.selector.matchLabels).every(([name, value]) => labels[name] === value));
+  const wide = peers.filter((peer) => peer.spec.selector === undefined);
+  const isRoot = (peer: Json): boolean => peer.metadata.namespace === options.rootNamespace;
+  const levels: Json[][] = [
+    peers
+      .filter(selects)
+      .flatMap((peer) => Object.entries<Json>(peer.spec.portLevelMtls ?? {}))
+      .filter(([number]) => port === undefined || Number(number) === port)
+      .map(([, mtls]) => mtls),
+    peers.filter(selects).map((peer) => peer.spec.mtls),
+    wide.filter((peer) => !isRoot(peer) && peer.metadata.namespace === namespace).map((peer) => peer.spec.mtls),
+    wide.filter(isRoot).map((peer) => peer.spec.mtls),
+  ];
+  for (const level of levels) {
+    const found = level.map((mtls) => mtls?.mode);
+    for (const mode of ['STRICT', 'PERMISSIVE', 'DISABLE']) if (found.includes(mode)) return mode;
+  }
+  return undefined;
+}
+
 /** Judged beside the others, never enforced. */
 function observed(manifest: Json, { audit = [] }: NaiveOptions): boolean {
   if (!isNative(manifest)) return manifest.metadata.annotations?.['istio.io/dry-run'] === 'true';
@@ -100,14 +135,20 @@ function applies(manifest: Json, request: AuthzRequest, options: NaiveOptions): 
     return kind === 'Namespace' ? (name === destination.namespace ? 'yes' : 'no') : toService(name);
   }
   const root = namespace === options.rootNamespace;
-  if (manifest.spec.targetRefs !== undefined) {
+  const refs =
+    manifest.spec.targetRefs ?? (manifest.spec.targetRef === undefined ? undefined : [manifest.spec.targetRef]);
+  if (refs !== undefined) {
     return any(
-      manifest.spec.targetRefs.map((ref: Json) =>
-        ref.kind === 'Service'
-          ? toService(ref.name)
-          : ref.kind === 'GatewayClass'
+      refs.map((ref: Json) =>
+        ref.kind === 'ServiceEntry'
+          ? services.includes(`serviceentry:${namespace}/${ref.name}`)
             ? 'yes'
-            : labelled({ 'gateway.networking.k8s.io/gateway-name': ref.name }, namespace),
+            : 'no'
+          : ref.kind === 'Service'
+            ? toService(ref.name)
+            : ref.kind === 'GatewayClass'
+              ? 'yes'
+              : labelled({ 'gateway.networking.k8s.io/gateway-name': ref.name }, namespace),
       ),
     );
   }
@@ -316,11 +357,11 @@ function attribute(
         (http.host ?? header('host', request))?.toLowerCase(),
       );
     case 'native.paths': {
-      const path = strictPath(http.path);
+      const path = pathIn(options.pathNormalization ?? 'REFUSE_AMBIGUOUS', http.path);
       return path === undefined ? 'open' : values.some((value) => globMatches(value, path)) ? 'yes' : 'no';
     }
     case 'istio.paths': {
-      const path = basePath(http.path);
+      const path = pathIn(options.pathNormalization ?? 'BASE', http.path);
       if (path === undefined) return 'open';
       return values.some((value) => (value.includes('{') ? templateMatches(value, path) : stringMatches(value, path)))
         ? 'yes'
@@ -367,15 +408,17 @@ function claimMatches(path: string[], values: string[], request: AuthzRequest): 
 
 function header(name: string, request: AuthzRequest): string | undefined {
   const found = Object.entries(request.http?.headers ?? {}).filter(([key]) => key.toLowerCase() === name.toLowerCase());
-  return found.length === 0 ? undefined : found.flatMap(([, value]) => value).join(',');
+  const values = found.flatMap(([, value]) => value);
+  return values.length === 0 ? undefined : values.join(',');
 }
 
 function headerMatches(name: string, values: string[], request: AuthzRequest): Verdict {
   return request.http === undefined ? 'open' : some(values, header(name, request));
 }
 
-function ipIn(blocks: string[], ip: string | undefined): Verdict {
-  if (ip === undefined) return 'no';
+function ipIn(blocks: string[], written: string | undefined): Verdict {
+  if (written === undefined) return 'no';
+  const ip = written.replace(/^::ffff:(?=\d+\.)/, '');
   if (isIP(ip) === 0) return 'open';
   const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 4 ? 'ipv4' : 'ipv6');
   const list = new BlockList();
@@ -454,6 +497,15 @@ function strictPath(target: string): string | undefined {
   const inner = path.split('/').slice(1);
   if (inner.slice(0, -1).includes('') || inner.includes('.') || inner.includes('..')) return undefined;
   return path;
+}
+
+function pathIn(mode: string, target: string): string | undefined {
+  if (mode === 'REFUSE_AMBIGUOUS') return strictPath(target);
+  if (mode === 'NONE') return target.split(/[?#]/)[0] ?? '';
+  const [path = ''] = target.split(/[?#]/);
+  if (!path.startsWith('/')) return undefined;
+  const base = basePath(mode === 'DECODE_AND_MERGE_SLASHES' ? path.replace(/%2f|%5c/gi, '/') : path);
+  return mode === 'BASE' ? base : base?.replace(/\/+/g, '/');
 }
 
 /** Istio's BASE. */
