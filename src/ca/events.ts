@@ -50,12 +50,15 @@ export type CaEvent =
       readonly notAfter: Date;
       readonly code: string;
       readonly attempt: number;
+      /** Of validity, when it failed. */
+      readonly secondsLeft: number;
     }
   | {
-      /** Agent side: the SVID ended without a renewal. */
+      /** Agent side: the SVID ended without a renewal, and an attempt to attest anew failed. */
       readonly type: 'svid-expired';
       readonly spiffeId: string;
       readonly notAfter: Date;
+      readonly code: string;
     }
   | {
       readonly type: 'workload-token-updated';

@@ -5,7 +5,9 @@ import type { Random } from '../core/index.js';
 export interface RenewalSchedule {
   readonly renewAtMs: number;
   readonly backoff: BackoffOptions;
-  /** From here on failures are errors, no longer warnings, and a candidate is published even if it could not be prepared for. */
+  /** From here on failures are warnings: the first attempts were news at most. */
+  readonly lateFromMs: number;
+  /** From here on failures are errors, and a candidate is published even if it could not be prepared for. */
   readonly urgentFromMs: number;
 }
 
@@ -16,6 +18,7 @@ export function renewalSchedule(receivedAtMs: number, notAfterMs: number, random
   const lifetimeMs = Math.max(0, notAfterMs - receivedAtMs);
   return {
     renewAtMs: Math.floor(receivedAtMs + lifetimeMs * (0.8 - 0.02 * random.fraction())),
+    lateFromMs: receivedAtMs + lifetimeMs * 0.85,
     urgentFromMs: receivedAtMs + lifetimeMs * 0.9,
     backoff: {
       firstMs: clamp(lifetimeMs * 0.01, 20, 5000),

@@ -11,7 +11,8 @@ import {
   systemRandom,
 } from '../core/index.js';
 import type { Clock, Closable, Logger, Observer, Random } from '../core/index.js';
-import type { BundleSource, SpiffeId, SvidSource, TrustBundle, X509Svid } from '../spiffe/index.js';
+import { TrustBundle, verifyX509Svid } from '../spiffe/index.js';
+import type { BundleSource, SpiffeId, SvidSource, X509Svid } from '../spiffe/index.js';
 import { Backoff } from '../internal/backoff.js';
 import { SingleFlight, abandonOnAbort } from '../internal/single-flight.js';
 import { identityFromGrant, loadIdentity, saveIdentity } from './agent-identity.js';
@@ -43,6 +44,11 @@ export interface SvidRenewerOptions {
    * is tried again, unless the SVID in use is about to end.
    */
   readonly beforePublish?: ((candidate: X509Svid, signal: AbortSignal) => Promise<void>) | undefined;
+  /**
+   * After the CA began to sign with another root, the SVID is renewed within this time, in ms: at a random moment, so that a
+   * whole mesh does not do it at once. Default 10 000, and never more than a twentieth of what is left of its life.
+   */
+  readonly rootChangeSpreadMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
   readonly logger?: Logger | undefined;
@@ -93,6 +99,8 @@ export class SvidRenewer implements Closable {
   readonly #renewRequest: SvidRequest;
   readonly #flight = new SingleFlight<'renew', void>();
   readonly #stop = new AbortController();
+  /** Ends a sleep, to look at the schedule again. */
+  #wake = new AbortController();
   #identity: AgentIdentity;
   #schedule: RenewalSchedule;
   #lastFailure: string | undefined;
@@ -109,6 +117,7 @@ export class SvidRenewer implements Closable {
     this.#bundle = new LatestValueCell(first.bundle);
     this.#renewRequest = options.renew({ svid: this.#svid, bundle: this.#bundle });
     this.#schedule = this.#announce(how);
+    this.#followRoot();
     this.#running = this.#run();
   }
 
@@ -159,6 +168,7 @@ export class SvidRenewer implements Closable {
     this.#identity = { ...this.#identity, bundle };
     this.#bundle.set(bundle);
     this.#logger.info('trust bundle updated', { sequence: bundle.sequence, roots: bundle.x509Authorities.length });
+    this.#followRoot();
     await save(this.#options, this.#identity);
   }
 
@@ -170,6 +180,7 @@ export class SvidRenewer implements Closable {
 
   destroy(_reason?: Error): void {
     this.#stop.abort(new CaError('CA_CLOSED', 'the renewer is closed'));
+    this.#wake.abort();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -179,7 +190,7 @@ export class SvidRenewer implements Closable {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await this.#sleepUntil(this.#schedule.renewAtMs).catch(() => undefined);
+      await this.#sleepUntilDue();
       const backoff = new Backoff(this.#schedule.backoff, this.#random);
       while (!signal.aborted) {
         try {
@@ -194,13 +205,30 @@ export class SvidRenewer implements Closable {
     }
   }
 
-  async #sleepUntil(wallMs: number): Promise<void> {
-    const { signal } = this.#stop;
+  async #sleepUntilDue(): Promise<void> {
     // At least once, so that a lifetime that shrinks to nothing cannot become a busy loop.
     do {
-      const leftMs = wallMs - this.#clock.now();
-      await sleep(this.#clock, Math.min(longestSleepMs, Math.max(100, leftMs)), { signal });
-    } while (this.#clock.now() < wallMs);
+      const leftMs = this.#schedule.renewAtMs - this.#clock.now();
+      const { signal } = this.#wake;
+      await sleep(this.#clock, Math.min(longestSleepMs, Math.max(100, leftMs)), { signal }).catch(() => undefined);
+    } while (!this.#stop.signal.aborted && this.#clock.now() < this.#schedule.renewAtMs);
+  }
+
+  /** Brings the renewal forward when the CA signs with another root than ours: ours is about to go. */
+  #followRoot(): void {
+    const { svid, bundle } = this.#identity;
+    const now = this.#clock.now();
+    if (isOfFirstRoot(svid, bundle, now)) return;
+    const { rootChangeSpreadMs = 10_000 } = this.#options;
+    const spreadMs = Math.max(0, Math.min(rootChangeSpreadMs, (svid.notAfter.getTime() - now) / 20));
+    const renewAtMs = Math.floor(now + spreadMs * this.#random.fraction());
+    if (renewAtMs >= this.#schedule.renewAtMs) return;
+    this.#schedule = { ...this.#schedule, renewAtMs };
+    this.#logger.info('mesh certificate renewal brought forward: the CA signs with another root', {
+      renew_at: new Date(renewAtMs).toISOString(),
+    });
+    this.#wake.abort();
+    this.#wake = new AbortController();
   }
 
   async #attempt(): Promise<void> {
@@ -276,21 +304,46 @@ export class SvidRenewer implements Closable {
     const first = this.#lastFailure === undefined;
     this.#lastFailure = describeError(error);
     const code = isMeshwrightError(error) ? error.code : 'CA_UNAVAILABLE';
-    const fields = { spiffe_id: spiffeId, not_after: notAfter.toISOString(), code, reason: this.#lastFailure, attempt };
+    const now = this.#clock.now();
+    const secondsLeft = Math.floor((notAfter.getTime() - now) / 1000);
+    const fields = {
+      spiffe_id: spiffeId,
+      not_after: notAfter.toISOString(),
+      seconds_left: secondsLeft,
+      code,
+      reason: this.#lastFailure,
+      attempt,
+    };
     if (this.#expired()) {
       this.#logger.error('mesh certificate expired and not replaced', fields);
-      notify(this.#observer, { type: 'svid-expired', spiffeId, notAfter });
-    } else {
-      const urgent = this.#clock.now() >= this.#schedule.urgentFromMs;
-      // The first failure is news; later ones grow loud only as the end comes near.
-      const level = urgent ? 'error' : first ? 'warn' : 'debug';
-      this.#logger[level]('mesh certificate renewal failed', fields);
-      notify(this.#observer, { type: 'svid-renewal-failed', spiffeId, notAfter, code, attempt });
+      notify(this.#observer, { type: 'svid-expired', spiffeId, notAfter, code });
+      return;
     }
+    const { lateFromMs, urgentFromMs } = this.#schedule;
+    // The first failure is news; later ones grow loud as the end comes near.
+    const level = now >= urgentFromMs ? 'error' : now >= lateFromMs ? 'warn' : first ? 'info' : 'debug';
+    this.#logger[level]('mesh certificate renewal failed', fields);
+    notify(this.#observer, { type: 'svid-renewal-failed', spiffeId, notAfter, code, attempt, secondsLeft });
   }
 
   #expired(): boolean {
     return this.#clock.now() >= this.#identity.svid.notAfter.getTime();
+  }
+}
+
+/** Whether the root that the bundle names first, which is the one that signs, is the one that `svid` leads to. */
+function isOfFirstRoot(
+  { certificates }: X509Svid,
+  { trustDomain, x509Authorities }: TrustBundle,
+  now: number,
+): boolean {
+  if (x509Authorities.length < 2) return true;
+  try {
+    const bundle = TrustBundle.create({ trustDomain, x509Authorities: x509Authorities.slice(0, 1) });
+    verifyX509Svid({ certificates, bundle, now });
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readJwsHeader } from '../internal/compact-jws.js';
 import { SpiffeId } from '../spiffe/index.js';
 
 /** A workload token that is held, and when it was received: half of its life is counted from there. */
@@ -6,6 +7,8 @@ export interface TokenEntry {
   readonly workload: SpiffeId;
   readonly keyThumbprint: string;
   readonly token: string;
+  /** `kid` of the key that signed it. */
+  readonly keyId: string;
   readonly receivedAtMs: number;
   readonly expiresAtMs: number;
 }
@@ -28,7 +31,7 @@ export const entryKey = (workload: SpiffeId, keyThumbprint: string): string =>
   `${workload.toString()} ${keyThumbprint}`;
 
 export function encodeEntries(entries: Iterable<TokenEntry>): Uint8Array {
-  const tokens = Array.from(entries, (entry) => ({ ...entry, workload: entry.workload.toString() }));
+  const tokens = Array.from(entries, ({ keyId: _, ...entry }) => ({ ...entry, workload: entry.workload.toString() }));
   return Buffer.from(JSON.stringify({ format: 'meshwright-workload-tokens/1', tokens }), 'utf8');
 }
 
@@ -40,5 +43,9 @@ export function decodeEntries(bytes: Uint8Array): readonly TokenEntry[] {
   } catch {
     throw new Error('the kept workload tokens are damaged');
   }
-  return parsed.tokens.map((entry) => ({ ...entry, workload: SpiffeId.parse(entry.workload) }));
+  return parsed.tokens.map((entry) => ({
+    ...entry,
+    workload: SpiffeId.parse(entry.workload),
+    keyId: String(readJwsHeader(entry.token)?.kid),
+  }));
 }

@@ -62,9 +62,14 @@ export interface PrefetchOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Within which all nodes fetch their tokens again after a change of the key that signs. */
+const maxSpreadMs = 5_000;
+
 /**
  * The workload tokens of this node: one per workload and key, fetched when first needed, fetched again at half of its life
- * in the background, one request at a time each, and served until its last moment while the CA is away.
+ * in the background, one request at a time each, and served until its last moment while the CA is away. When the CA signs
+ * with another key they are fetched again within seconds, so that nothing rests on a key that is about to go; a token whose
+ * key was withdrawn is never served.
  */
 export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
   readonly #options: WorkloadTokenCacheOptions;
@@ -78,7 +83,7 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
   readonly #flight = new SingleFlight<string, TokenEntry>();
   readonly #listeners = new Set<(fresh: FreshToken) => void>();
   readonly #stop = new AbortController();
-  readonly #subscription: Disposable;
+  readonly #subscriptions: readonly Disposable[];
   #retained: ReadonlySet<string> | undefined;
   #saving: Promise<void> | undefined;
   #dirty = false;
@@ -90,7 +95,11 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
     this.#logger = options.logger ?? silentLogger;
     this.#observer = options.observer ?? noObserver;
     for (const entry of kept) this.#hold(entry);
-    this.#subscription = options.svid.subscribe(() => this.#dropUseless());
+    this.#subscriptions = [
+      options.svid.subscribe(() => this.#dropUseless()),
+      options.bundle.subscribe(() => this.#followKeys()),
+    ];
+    this.#followKeys();
   }
 
   /** Takes what `file` keeps for the current key; a file that cannot be used is ignored. */
@@ -107,7 +116,7 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
     options: { readonly keyThumbprint: string; readonly signal?: AbortSignal | undefined },
   ): Promise<string> {
     const held = this.#entries.get(entryKey(workload, options.keyThumbprint));
-    if (held !== undefined && this.#clock.now() < held.expiresAtMs) return held.token;
+    if (held !== undefined && this.#serves(held)) return held.token;
     try {
       const entry = await this.#fetch(workload, options.keyThumbprint, this.#options.request, options.signal);
       return entry.token;
@@ -124,10 +133,9 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
    */
   async prefetch(workloads: Iterable<SpiffeId>, options: PrefetchOptions): Promise<void> {
     const { keyThumbprint, request = this.#options.request, signal } = options;
-    const now = this.#clock.now();
     const missing = [...workloads].filter((workload) => {
       const held = this.#entries.get(entryKey(workload, keyThumbprint));
-      return held === undefined || now >= held.expiresAtMs;
+      return held === undefined || !this.#serves(held);
     });
     await inParallel(8, missing, async (workload) => {
       try {
@@ -164,7 +172,7 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
 
   destroy(_reason?: Error): void {
     this.#stop.abort(new CaError('CA_CLOSED', 'the token cache is closed'));
-    this.#subscription[Symbol.dispose]();
+    for (const subscription of this.#subscriptions) subscription[Symbol.dispose]();
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
   }
@@ -217,7 +225,8 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
         keyThumbprint,
       });
       if (!verified.workload.equals(workload)) throw new Error(`it is for ${verified.workload.toString()}`);
-      return { workload, keyThumbprint, token, receivedAtMs, expiresAtMs: verified.expiresAt.getTime() };
+      const { keyId, expiresAt } = verified;
+      return { workload, keyThumbprint, token, keyId, receivedAtMs, expiresAtMs: expiresAt.getTime() };
     } catch (cause) {
       const message = `the CA sent a token for ${workload.toString()} that cannot be used`;
       throw new CaError('CA_RESPONSE_INVALID', message, { cause });
@@ -302,6 +311,25 @@ export class WorkloadTokenCache implements WorkloadTokenSource, Closable {
 
   #current(entry: TokenEntry): boolean {
     return entry.keyThumbprint === this.#options.svid.current.keyThumbprint;
+  }
+
+  /** Valid, and signed by a key that is published. */
+  #serves(entry: TokenEntry): boolean {
+    if (this.#clock.now() >= entry.expiresAtMs) return false;
+    return this.#options.bundle.current.workloadTokenKeys.some(({ kid }) => kid === entry.keyId);
+  }
+
+  /** After a change of the bundle: what the CA would not sign like this any more is fetched again. */
+  #followKeys(): void {
+    // The first is the one that signs.
+    const [signing, ...others] = this.#options.bundle.current.workloadTokenKeys.map(({ kid }) => kid);
+    const now = this.#clock.now();
+    for (const [key, entry] of this.#entries) {
+      if (entry.keyId === signing || !this.#current(entry)) continue;
+      // At once when it is worth nothing any more; otherwise not all of the mesh in the same moment.
+      const spreadMs = others.includes(entry.keyId) ? Math.min(maxSpreadMs, (entry.expiresAtMs - now) / 20) : 0;
+      this.#refreshIn(key, Math.max(0, spreadMs * this.#random.fraction()));
+    }
   }
 
   /** After a change of keys or workloads: what nobody will ask for goes, what was prefetched starts its refreshes. */

@@ -137,7 +137,8 @@ function agentCaObserver(metrics: AgentMetrics, clock: Clock): Observer<CaEvent>
     if (event.type === 'svid-updated') {
       notAfterMs = event.notAfter.getTime();
       if (event.how === 'renewed') metrics.certRenewals.inc({});
-    } else if (event.type === 'svid-renewal-failed') metrics.certRenewalFailures.inc({ code: event.code });
+    } else if (event.type === 'svid-renewal-failed' || event.type === 'svid-expired')
+      metrics.certRenewalFailures.inc({ code: event.code });
     else if (event.type === 'workload-token-updated') metrics.workloadTokens.inc({ result: 'ok' });
     else if (event.type === 'workload-token-failed') metrics.workloadTokens.inc({ result: event.code });
   };

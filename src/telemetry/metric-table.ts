@@ -61,7 +61,7 @@ export const agentMetrics = defineMetrics({
   certRenewalFailures: {
     name: 'novaedge_mesh_cert_renewal_failures_total',
     type: 'counter',
-    help: "Attempts to renew the agent's certificate that failed; each is tried again.",
+    help: "Attempts to renew the agent's certificate, or to replace one that ended, that failed; each is tried again.",
     labels: { code },
   },
   workloadTokens: {

@@ -3,14 +3,17 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CaError, SpiffeCA, SvidRenewer, localGrants, secretFile } from 'meshwright/ca';
 import type { CaEvent, SecretFile, SvidRenewerOptions, SvidRequest } from 'meshwright/ca';
-import { SpiffeId, TrustBundle } from 'meshwright/spiffe';
+import { SpiffeId, TrustBundle, verifyX509Svid } from 'meshwright/spiffe';
 import type { X509Svid } from 'meshwright/spiffe';
+import { meshMetrics } from 'meshwright/telemetry';
 import { FakeClock } from 'meshwright/testing';
 import { agent, codeOf, recordingLogger, testDirectory, until } from './support.js';
 import type { LogLine } from './support.js';
 
 const spiffeId = SpiffeId.parse(agent);
 const hour = 3_600_000;
+const rank = (line: string): number =>
+  line.startsWith('info') ? 0 : line.startsWith('warn') ? 1 : line.includes('renewal') ? 2 : 3;
 const steady = { bytes: (length: number) => new Uint8Array(length), fraction: () => 0 };
 
 interface Setup {
@@ -122,7 +125,7 @@ describe('SvidRenewer', () => {
     expect(asked.renew).toBeLessThan(60);
     expect(renewer.status.lastFailure).toContain('down');
     const failures = lines.filter(({ message }) => message === 'mesh certificate renewal failed');
-    expect(failures[0]).toMatchObject({ level: 'warn', fields: { code: 'CA_UNAVAILABLE', spiffe_id: agent } });
+    expect(failures[0]).toMatchObject({ level: 'info', fields: { code: 'CA_UNAVAILABLE', spiffe_id: agent } });
     expect(failures.at(-1)?.level).toBe('error');
     expect(events.filter(({ type }) => type === 'svid-renewal-failed')).toHaveLength(failures.length);
     made.down = false;
@@ -130,6 +133,120 @@ describe('SvidRenewer', () => {
     await until(() => renewer.svid.current !== first);
     expect(renewer.status.lastFailure).toBeUndefined();
     expect(asked.attest).toBe(1);
+  });
+
+  it('grows louder towards the end, and serves until the last moment of it', async () => {
+    const made = await setup();
+    const { start, clock, lines, events, ca } = made;
+    const metrics = meshMetrics({ clock });
+    const renewer = await start({
+      observer: (event) => {
+        events.push(event);
+        metrics.observers.ca(event);
+      },
+    });
+    const secondsLeft = async (): Promise<number> =>
+      (await metrics.registry.getSingleMetric('novaedge_mesh_cert_expiry_seconds')?.get())?.values[0]?.value ?? NaN;
+    const { certificates, notAfter, serialNumber } = renewer.svid.current;
+    made.down = true;
+    await clock.advanceAsync(0.8 * hour);
+    await until(() => events.some(({ type }) => type === 'svid-renewal-failed'));
+    while (clock.now() < notAfter.getTime() - 1) {
+      await clock.advanceAsync(Math.min(10_000, notAfter.getTime() - 1 - clock.now()));
+      expect(renewer.svid.current.serialNumber).toBe(serialNumber);
+      verifyX509Svid({ certificates, bundle: renewer.bundle.current, now: clock.now() });
+    }
+    expect(renewer.status.expired).toBe(false);
+    expect(await secondsLeft()).toBeCloseTo(0.001);
+    await clock.advanceAsync(120_000);
+    await until(() => events.some(({ type }) => type === 'svid-expired'));
+    expect(renewer.status.expired).toBe(true);
+    expect(await secondsLeft()).toBeLessThan(-100);
+
+    const loud = lines.filter(({ level, message }) => level !== 'debug' && /renewal failed|expired/.test(message));
+    const order = loud.map(({ level, message }) => `${level} ${message}`);
+    expect([...new Set(order)]).toEqual([
+      'info mesh certificate renewal failed',
+      'warn mesh certificate renewal failed',
+      'error mesh certificate renewal failed',
+      'error mesh certificate expired and not replaced',
+    ]);
+    // Never back to a lower voice.
+    expect(order).toEqual([...order].sort((a, b) => rank(a) - rank(b)));
+    const left = loud.map(({ fields }) => Number(fields['seconds_left']));
+    expect(left).toEqual([...left].sort((a, b) => b - a));
+    const failed = await metrics.registry.getSingleMetric('novaedge_mesh_cert_renewal_failures_total')?.get();
+    expect(failed?.values[0]?.value).toBe(events.filter(({ type }) => /failed|expired/.test(type)).length);
+
+    made.down = false;
+    await clock.advanceAsync(60_000);
+    await until(() => renewer.svid.current.serialNumber !== serialNumber);
+    expect(await secondsLeft()).toBeGreaterThan(3000);
+    await ca.close();
+  });
+
+  it('neither ends nor renews in a loop when the wall clock is set back, and is never held for valid past its end', async () => {
+    const { start, clock, asked, lines } = await setup();
+    const renewer = await start();
+    const first = renewer.svid.current;
+    clock.jumpWall(-10 * hour);
+    for (let count = 0; count < 60; count += 1) await clock.advanceAsync(60_000);
+    expect(renewer.svid.current).toBe(first);
+    expect([renewer.status.expired, asked.renew]).toEqual([false, 0]);
+    clock.jumpWall(10 * hour);
+    expect(renewer.status.expired).toBe(true);
+    await clock.advanceAsync(30_000);
+    await until(() => renewer.svid.current !== first);
+    expect(asked).toEqual({ attest: 2, renew: 0 });
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
+  it('renews soon after the CA began to sign with another root, at a moment of its own', async () => {
+    const made = await setup(24 * hour);
+    const { start, clock, asked, ca } = made;
+    const half = { ...steady, fraction: () => 0.5 };
+    const renewer = await start({ random: half });
+    await ca.rootRotation.prepare();
+    await renewer.acceptBundle(ca.bundle.current);
+    await clock.advanceAsync(60_000);
+    expect(asked.renew).toBe(0);
+    await ca.rootRotation.activate({ force: true });
+    await renewer.acceptBundle(ca.bundle.current);
+    await clock.advanceAsync(4_500);
+    expect(asked.renew).toBe(0);
+    await clock.advanceAsync(1_000);
+    await until(() => asked.renew === 1);
+    const [newRoot] = ca.bundle.current.x509AuthoritiesPem;
+    const only = TrustBundle.create({ trustDomain: 'cluster.local', x509Authorities: [newRoot ?? ''] });
+    await until(() => {
+      try {
+        verifyX509Svid({ certificates: renewer.svid.current.certificates, bundle: only, now: clock.now() });
+        return true;
+      } catch {
+        return false;
+      }
+    });
+    await ca.rootRotation.retire({ force: true });
+    await renewer.acceptBundle(ca.bundle.current);
+    await clock.advanceAsync(hour);
+    expect(asked.renew).toBe(1);
+  });
+
+  it('renews soon after a start that finds the CA signing with another root', async () => {
+    const made = await setup(24 * hour);
+    const { start, clock, asked, ca } = made;
+    const file = secretFile(join(testDirectory(), 'identity.json'));
+    await ca.rootRotation.prepare();
+    const renewer = await start({ file });
+    await ca.rootRotation.activate({ force: true });
+    made.down = true;
+    await renewer.acceptBundle(ca.bundle.current);
+    await renewer.close();
+    made.down = false;
+    const before = asked.renew;
+    await start({ file });
+    await clock.advanceAsync(200);
+    await until(() => asked.renew === before + 1);
   });
 
   it('never renews an SVID that ended: it attests again', async () => {

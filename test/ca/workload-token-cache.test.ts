@@ -87,6 +87,50 @@ describe('WorkloadTokenCache', () => {
     await verifyWorkloadToken(tokens[0] ?? '', { ...options, keyThumbprint: key() });
   });
 
+  it('fetches again when the CA signs with another key, and serves nothing of a key that was withdrawn', async () => {
+    const { open, key, asked, ca, renewer, clock } = await setup();
+    const cache = await open({ random: { ...steady, fraction: () => 0.5 } });
+    const follow = (): Promise<void> => renewer.acceptBundle(ca.bundle.current);
+    const first = await cache.token(web, { keyThumbprint: key() });
+    await ca.tokenKeyRotation.prepare();
+    await follow();
+    await clock.advanceAsync(minute);
+    expect(asked).toHaveLength(1);
+    await ca.tokenKeyRotation.activate({ force: true });
+    await follow();
+    expect(await cache.token(web, { keyThumbprint: key() })).toBe(first);
+    await clock.advanceAsync(3_000);
+    await until(() => asked.length === 2);
+    await until(() => cache.workloads.length === 1);
+    const second = await cache.token(web, { keyThumbprint: key() });
+    expect(second).not.toBe(first);
+
+    // Without a pause in between, and from disk: nothing that was withdrawn is served.
+    await ca.tokenKeyRotation.retire({ force: true });
+    await ca.tokenKeyRotation.prepare();
+    await ca.tokenKeyRotation.activate({ force: true });
+    await ca.tokenKeyRotation.retire({ force: true });
+    await follow();
+    const third = await cache.token(web, { keyThumbprint: key() });
+    const options = { bundle: ca.bundle.current, audience: 'meshwright-tunnel', now: clock.now(), node: 'node-a' };
+    await verifyWorkloadToken(third, { ...options, keyThumbprint: key() });
+  });
+
+  it('takes from disk nothing that a withdrawn key has signed', async () => {
+    const { open, key, asked, ca, renewer } = await setup();
+    const file = secretFile(join(testDirectory(), 'tokens.json'));
+    const cache = await open({ file });
+    const first = await cache.token(web, { keyThumbprint: key() });
+    await cache.close();
+    await ca.tokenKeyRotation.prepare();
+    await ca.tokenKeyRotation.activate({ force: true });
+    await ca.tokenKeyRotation.retire({ force: true });
+    await renewer.acceptBundle(ca.bundle.current);
+    const again = await open({ file });
+    expect(await again.token(web, { keyThumbprint: key() })).not.toBe(first);
+    expect(asked).toHaveLength(2);
+  });
+
   it('refreshes at half of the life in the background, and tells', async () => {
     const { open, key, asked, clock, events } = await setup();
     const cache = await open();

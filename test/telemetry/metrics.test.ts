@@ -218,6 +218,7 @@ describe('meshMetrics', () => {
       spiffeId: svid.spiffeId,
       notAfter: svid.notAfter,
       code: 'CA_X',
+      secondsLeft: 40,
       attempt: 1,
     });
     expect(await value(registry, 'novaedge_mesh_cert_renewals_total')).toBe(1);
