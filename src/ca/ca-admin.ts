@@ -15,7 +15,8 @@ export interface CaAdminOptions {
 }
 
 /** What can be asked of a CA by whoever administers it. */
-export type CaAdminCall = 'ca-show' | 'ca-bundle' | 'ca-rotate' | 'ca-deny' | 'ca-token' | 'ca-audit';
+export type CaAdminCall =
+  'ca-show' | 'ca-bundle' | 'ca-rotate' | 'ca-csr' | 'ca-install' | 'ca-deny' | 'ca-token' | 'ca-audit';
 
 const text = z.string().max(2048);
 const nothing = z.strictObject({}).optional();
@@ -30,6 +31,17 @@ const rotateRequest = z.strictObject({
   /** Of a new root. */
   ttlMs: z.number().optional(),
 });
+const csrRequest = z.strictObject({
+  /** Of the new key. */
+  keyType: z.enum(caKeyTypes).optional(),
+  /** Makes a new request even if one is out. */
+  replace: z.boolean().optional(),
+  /** Forgets the one that is out instead. */
+  withdraw: z.boolean().optional(),
+  reason: text.optional(),
+});
+const pem = z.string().max(64 * 1024);
+const installRequest = z.strictObject({ chainPem: pem, rootPem: pem, reason: text.optional() });
 const denyRequest = z.strictObject({
   kind: z.enum(denialKinds),
   value: text,
@@ -68,6 +80,15 @@ export function caAdminCalls(
       if (step === 'prepare') return rotation.prepare({ by, reason, keyType, ttlMs });
       return rotation[step]({ by, reason, force });
     }),
+    'ca-csr': call(csrRequest, async ({ keyType, replace, withdraw, reason }) =>
+      withdraw === true
+        ? { withdrawn: await ca.externalRoot.withdraw({ by, reason }) }
+        : ca.externalRoot.request({ keyType, replace, by, reason }),
+    ),
+    'ca-install': call(installRequest, async ({ chainPem, rootPem, reason }) => {
+      await ca.externalRoot.install({ chainPem, rootPem }, { by, reason });
+      return ca.rootRotation.status;
+    }),
     'ca-deny': call(denyRequest, async ({ kind, value, remove, reason, ttlMs }) =>
       remove === true
         ? { removed: await ca.denyList.allow({ kind, value, reason, by }) }
@@ -92,6 +113,7 @@ function describe(ca: SpiffeCA): unknown {
       subject,
       notAfter: new Date(validTo),
     })),
+    externalRoot: ca.externalRoot.status,
     rotation: ca.rootRotation.status,
     tokenKeyRotation: ca.tokenKeyRotation.status,
     jwtKeyRotation: ca.jwtKeyRotation.status,

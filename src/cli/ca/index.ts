@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { auditCommand } from './audit.js';
 import { initCommand, issueCommand } from './issue.js';
+import { csrCommand, installCommand } from './subordinate.js';
 import { bundleCommand, denyCommand, rotateCommand, showCommand, tokenCommand } from './operate.js';
 
 const footer = `
@@ -19,6 +20,8 @@ export function caCommand(): Command {
     showCommand,
     bundleCommand,
     rotateCommand,
+    csrCommand,
+    installCommand,
     denyCommand,
     tokenCommand,
     auditCommand,

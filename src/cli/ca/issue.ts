@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import { caKeyTypes } from '../../ca/index.js';
 import type { CaKeyType } from '../../ca/index.js';
 import { createCa, duration, operator, withCa, withStore } from './open-ca.js';
+import { beginSubordinate } from './subordinate.js';
 import { print } from '../print.js';
 import type { StoreFlags } from './open-ca.js';
 
@@ -12,16 +13,22 @@ interface InitFlags extends StoreFlags {
   readonly trustDomain: string;
   readonly rootTtl: number;
   readonly keyType: CaKeyType;
+  readonly subordinate?: true;
+  readonly out?: string;
 }
 
 export function initCommand(): Command {
   return withStore(new Command('init'))
-    .description('make a new CA; never overwrites one')
+    .description('make a new CA, or begin one under an external root; never overwrites one')
     .requiredOption('--trust-domain <name>', 'such as cluster.local')
     .option('--root-ttl <duration>', 'lifetime of the root', duration, duration('3650d'))
     .addOption(new Option('--key-type <type>', 'kind of the root key').choices([...caKeyTypes]).default('P-256'))
+    .option('--subordinate', 'have an external root sign it: prints the request for that; then "install"')
+    .option('--out <file>', 'write the request there instead of to standard output')
     .action(async (flags: InitFlags) => {
       const { trustDomain, rootTtl: rootTtlMs, keyType } = flags;
+      if (flags.subordinate === true) return beginSubordinate(flags, { trustDomain, keyType });
+      if (flags.out !== undefined) throw new Error('--out is for the request of --subordinate');
       const ca = await createCa(flags, { trustDomain, rootTtlMs, keyType });
       await ca.close();
       print(flags, { trustDomain, rootPin: ca.rootPin, store: flags.store });

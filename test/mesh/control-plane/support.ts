@@ -38,6 +38,8 @@ export interface ControlPlaneSetup extends Partial<ControlPlaneServerOptions> {
   readonly tokenTtlMs?: number;
   readonly registry?: WorkloadRegistry;
   readonly attestors?: readonly Attestor[];
+  /** Default: a new one with a root of its own. */
+  readonly ca?: SpiffeCA;
 }
 
 export async function svidFrom(ca: SpiffeCA, spiffeId: SpiffeId | string, ttlMs?: number): Promise<X509Svid> {
@@ -48,8 +50,16 @@ export async function svidFrom(ca: SpiffeCA, spiffeId: SpiffeId | string, ttlMs?
 
 /** A CA and the server in front of it, on loopback, gone with the test. */
 export async function controlPlane(setup: ControlPlaneSetup = {}): Promise<ControlPlane> {
-  const { serverId, svidTtlMs, tokenTtlMs, registry = { runsOn: () => true }, attestors, ...serverOptions } = setup;
-  const ca = await SpiffeCA.create({ trustDomain: 'cluster.local' });
+  const {
+    serverId,
+    svidTtlMs,
+    tokenTtlMs,
+    registry = { runsOn: () => true },
+    attestors,
+    ca: _ca,
+    ...serverOptions
+  } = setup;
+  const ca = setup.ca ?? (await SpiffeCA.create({ trustDomain: 'cluster.local' }));
   const joinTokens = await ca.joinTokens();
   const { logger, lines } = recordingLogger();
   const bundle = new LatestValueCell(ca.bundle.current);
