@@ -88,7 +88,7 @@ describe('WorkloadTokenCache', () => {
   });
 
   it('fetches again when the CA signs with another key, and serves nothing of a key that was withdrawn', async () => {
-    const { open, key, asked, ca, renewer, clock } = await setup();
+    const { open, key, asked, ca, renewer, clock, events } = await setup();
     const cache = await open({ random: { ...steady, fraction: () => 0.5 } });
     const follow = (): Promise<void> => renewer.acceptBundle(ca.bundle.current);
     const first = await cache.token(web, { keyThumbprint: key() });
@@ -100,8 +100,8 @@ describe('WorkloadTokenCache', () => {
     await follow();
     expect(await cache.token(web, { keyThumbprint: key() })).toBe(first);
     await clock.advanceAsync(3_000);
-    await until(() => asked.length === 2);
-    await until(() => cache.workloads.length === 1);
+    await until(() => events.filter(({ type }) => type === 'workload-token-updated').length === 2);
+    expect(asked).toHaveLength(2);
     const second = await cache.token(web, { keyThumbprint: key() });
     expect(second).not.toBe(first);
 
