@@ -3,6 +3,7 @@ export type { CompileAsyncOptions } from './engine.js';
 export type { SliceOptions } from './slices.js';
 export type { PolicyAction } from './compiled-policy.js';
 export type { AuthzOptions } from './options.js';
+export { parseInstant } from './grant.js';
 export type { Grant, GrantState } from './grant.js';
 export { watchGrants } from './grant-watch.js';
 export type { GrantWatch, GrantWatchOptions } from './grant-watch.js';
@@ -17,7 +18,7 @@ export type { PolicyProblem } from './problem.js';
 export type { WrappedManifest } from './manifest.js';
 export type { PathNormalization } from './path-normalization.js';
 export type { CoverageReport, PolicyCoverage, RuleCoverage, ValueCoverage } from './coverage.js';
-export { readPolicyTests, readRequest, runPolicyTests } from './policy-tests.js';
+export { readPolicyTests, readRequest, readTestMesh, runPolicyTests } from './policy-tests.js';
 export type {
   PolicyTest,
   PolicyTestFile,
@@ -27,7 +28,8 @@ export type {
   TestWorkload,
 } from './policy-tests.js';
 export { lintPolicies } from './lint.js';
-export type { LintFacts } from './lint.js';
+export type { LintSettings } from './lint.js';
+export type { LintFacts, LintPort, LintService } from './lint/facts.js';
 export type { PeerDestination, PeerMode } from './dialects/peer-authentication.js';
 export type { JwtRule } from './dialects/request-authentication.js';
 export { JwtAuthenticator } from './jwt-authenticator.js';

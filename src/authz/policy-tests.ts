@@ -2,9 +2,12 @@
  * Tests of policies as data: a table of requests with the expected decision, run against an engine. Files are read and
  * printed elsewhere; here is only what a test means.
  */
+import { systemClock } from '../core/index.js';
+import type { Clock } from '../core/index.js';
 import type { AuthzEngine } from './engine.js';
 import { AuthzError } from './errors.js';
 import type { Explanation } from './explanation.js';
+import { parseInstant } from './grant.js';
 import { isFields } from './manifest.js';
 import type { Fields } from './manifest.js';
 import type { AuthzOptions } from './options.js';
@@ -25,6 +28,8 @@ export interface TestWorkload {
 /** A service by `namespace/name`. */
 export interface TestService {
   readonly port?: number;
+  /** `tcp`: lint warns of rules about HTTP. */
+  readonly protocol?: 'http' | 'tcp';
   /** Labels of its pods. */
   readonly labels?: Readonly<Record<string, string>>;
 }
@@ -69,7 +74,7 @@ export interface PolicyTestResult {
  */
 export function readPolicyTests(data: unknown): PolicyTestFile {
   const file = fields(data, 'the file', ['policies', 'mesh', 'tests']);
-  const mesh = readMesh(file.mesh);
+  const mesh = readTestMesh(file.mesh);
   if (
     file.policies !== undefined &&
     !(Array.isArray(file.policies) && file.policies.every((item) => typeof item === 'string'))
@@ -100,7 +105,8 @@ function missOf({ expect, by }: PolicyTest, { decision }: Explanation): string |
   return `expected ${expect} by ${by}, got ${expect} by ${policy === undefined ? 'no policy' : rule}: ${decision.reason}`;
 }
 
-function readMesh(data: unknown): TestMesh {
+/** Reads the `mesh` of a test file; absent is a mesh without names. Throws `AUTHZ_TEST_MALFORMED`. */
+export function readTestMesh(data: unknown): TestMesh {
   const mesh =
     data === undefined
       ? {}
@@ -110,10 +116,13 @@ function readMesh(data: unknown): TestMesh {
           'rootNamespace',
           'defaultAction',
           'pathNormalization',
+          'dialects',
+          'audit',
+          'now',
           'workloads',
           'services',
         ]);
-  const { workloads = {}, services = {}, ...options } = mesh;
+  const { workloads = {}, services = {}, now, ...options } = mesh;
   if (!isFields(workloads)) throw malformed('mesh.workloads', 'workloads by name', workloads);
   if (!isFields(services)) throw malformed('mesh.services', 'services by namespace/name', services);
   for (const [name, value] of Object.entries(workloads)) {
@@ -122,17 +131,27 @@ function readMesh(data: unknown): TestMesh {
       throw malformed(`mesh.workloads.${name}.namespace`, 'a namespace', workload.namespace);
   }
   for (const [name, value] of Object.entries(services)) {
-    fields(value, `mesh.services.${name}`, ['port', 'labels']);
+    const { protocol } = fields(value, `mesh.services.${name}`, ['port', 'protocol', 'labels']);
+    if (protocol !== undefined && protocol !== 'http' && protocol !== 'tcp')
+      throw malformed(`mesh.services.${name}.protocol`, 'http or tcp', protocol);
     if (name.split('/').length !== 2) throw malformed(`mesh.services.${name}`, 'namespace/name as the key', name);
   }
   const { trustDomain = 'cluster.local' } = options;
   if (typeof trustDomain !== 'string') throw malformed('mesh.trustDomain', 'a trust domain', trustDomain);
+  const nowMs = typeof now === 'string' ? parseInstant(now) : undefined;
+  if (now !== undefined && nowMs === undefined)
+    throw malformed('mesh.now', 'an instant such as 2027-01-31T18:00:00Z', now);
   return {
-    options: { ...options, trustDomain },
+    options: { ...options, trustDomain, ...(nowMs === undefined ? {} : { clock: clockAt(nowMs) }) },
     trustDomain,
     workloads: workloads as TestMesh['workloads'],
     services: services as TestMesh['services'],
   };
+}
+
+/** Stands still, so that tests of grants that end give the same on every day. */
+function clockAt(nowMs: number): Clock {
+  return Object.freeze({ ...systemClock, now: () => nowMs });
 }
 
 function readTest(data: unknown, path: string, mesh: TestMesh): PolicyTest {

@@ -2,7 +2,7 @@
 
 export interface PolicyProblem {
   readonly severity: 'error' | 'warning';
-  /** Stable, kebab-case; docs/authz.md lists them all. */
+  /** Stable, kebab-case; docs/policy-problems.md has them all. */
   readonly code: string;
   /** Where the manifest came from, as the caller named it. */
   readonly source?: string | undefined;

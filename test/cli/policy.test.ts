@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { exitStatus } from '../../src/cli/exit-status.js';
 import { policyCommand } from '../../src/cli/policy/index.js';
+import { runCli } from '../../src/cli/program.js';
 
 const example = 'examples/policy-ci';
 let folder: string;
@@ -30,6 +31,7 @@ async function run(...args: string[]): Promise<{ status: number; text: string }>
 
 function write(name: string, text: string): string {
   const file = join(folder, name);
+  mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, text);
   return file;
 }
@@ -166,6 +168,62 @@ describe('meshwright policy lint', () => {
     expect(await run('lint', folder)).toMatchObject({ status: exitStatus.ok });
     expect(output.join('\n')).toContain('warning [duplicate-rule]');
     expect(await run('lint', folder, '--max-warnings', '0')).toMatchObject({ status: exitStatus.negative });
+  });
+
+  it('takes facts of the mesh from a file, or from the manifests beside the policies', async () => {
+    write('p.yaml', policy());
+    expect((await run('lint', folder)).text).toContain('1 policies: 0 errors, 0 warnings');
+    output = [];
+    const facts = write(
+      'facts/mesh.yaml',
+      'mesh:\n  services: { shop/web: { port: 80, protocol: tcp }, shop/x: {} }\n',
+    );
+    expect((await run('lint', join(folder, 'p.yaml'), '--mesh', facts)).text).toMatch(
+      /^warning \[http-on-tcp\] .*p\.yaml:\d+ ProxyPolicy shop\/p spec\.rules\[0\]\.to\[0\]:/m,
+    );
+    output = [];
+    write(
+      'services.yaml',
+      [
+        'kind: Service\nmetadata: { name: other, namespace: shop }\nspec: { ports: [{ port: 80 }] }',
+        'kind: Deployment\nmetadata: { name: d, namespace: shop }\nspec: { template: { metadata: { labels: { app: web } } } }',
+      ].join('\n---\n'),
+    );
+    const { text, status } = await run('lint', folder, '--max-warnings', '0');
+    expect(text).toMatch(/^warning \[target-unknown\] .*p\.yaml:6 .*shop\/web/m);
+    expect(status).toBe(exitStatus.negative);
+    output = [];
+    write(
+      'services.yaml',
+      'kind: Service\nmetadata: { name: web, namespace: shop }\nspec: { ports: [{ port: 80, targetPort: 5432, name: tcp-db }] }',
+    );
+    expect((await run('lint', folder)).text).toContain('ports without HTTP: 5432');
+    await expect(run('lint', folder, '--mesh', write('bad.txt', 'services: { web: {} }'))).rejects.toMatchObject({
+      code: 'AUTHZ_TEST_MALFORMED',
+    });
+  });
+
+  it('reads the meshwright dialect when told to, and warns of grants that end soon', async () => {
+    write('p.yaml', `${policy()}  notAfter: 2027-01-31T18:00:00Z\n  owner: team-a\n  reason: CHG-1\n`);
+    const { text, status } = await run('lint', folder);
+    expect(text).toContain('error [dialect-disabled]');
+    expect(status).toBe(exitStatus.negative);
+    const codesAt = async (at: string, ...more: string[]): Promise<string[]> => {
+      output = [];
+      const { text: json } = await run('lint', folder, '--dialect', 'meshwright', '--at', at, '--json', ...more);
+      return (JSON.parse(json) as { problems: { code: string }[] }).problems.map(({ code }) => code);
+    };
+    expect(await codesAt('2027-01-20T00:00:00Z')).toEqual([]);
+    expect(await codesAt('2027-01-20T00:00:00Z', '--expiring-within', '2w')).toEqual(['grant-ending']);
+    expect(await codesAt('2027-01-20T00:00:00Z', '--expiring-within', '48h')).toEqual([]);
+    expect(await codesAt('2027-01-31T18:00:00Z', '--expiring-within', '2w')).toEqual(['grant-ended']);
+    vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    for (const wrong of [
+      ['--dialect', 'meshWright'],
+      ['--expiring-within', '2'],
+      ['--at', 'today'],
+    ])
+      expect(await runCli(['policy', 'lint', folder, ...wrong])).toBe(exitStatus.unable);
   });
 
   it('says where YAML does not parse', async () => {

@@ -66,11 +66,16 @@ export function readDocuments(file: string, shownAs = relative('.', file)): read
 
 /** The policies in `paths`; documents of other kinds are left out. */
 export function readPolicies(paths: readonly string[]): readonly LocatedDocument[] {
-  const files = new Set(paths.flatMap((path) => findFiles(path).manifests));
-  return [...files].flatMap((file) => readDocuments(file)).filter(({ manifest }) => isPolicy(manifest));
+  return readManifests(paths).filter(({ manifest }) => isPolicy(manifest));
 }
 
-function isPolicy(manifest: unknown): boolean {
+/** Every document in `paths`, policies and others. */
+export function readManifests(paths: readonly string[]): readonly LocatedDocument[] {
+  const files = new Set(paths.flatMap((path) => findFiles(path).manifests));
+  return [...files].flatMap((file) => readDocuments(file));
+}
+
+export function isPolicy(manifest: unknown): boolean {
   const { kind, spec } = manifest as { kind?: unknown; spec?: { type?: unknown } | null };
   if (typeof kind !== 'string' || !policyKinds.includes(kind)) return false;
   // ProxyPolicy has many types; only this one is about authorization. One without a type is a mistake worth reporting.
