@@ -99,10 +99,11 @@ export function connectFailed(peer: ResolvedPeer, error: Error): BgpFailure {
 
 /** The connection ended without a word. */
 export function connectionLost(peer: ResolvedPeer, established: boolean, error: Error | undefined): BgpFailure {
-  const detail = error === undefined ? 'the peer closed the connection' : describeError(error);
+  const detail = error === undefined ? 'it closed the connection' : `the connection broke (${describeError(error)})`;
   const advice = established
     ? 'it may have crashed or been restarted'
-    : 'it may not know this address as a neighbour, or want another session instead';
+    : 'it may not have this address as a neighbour' +
+      (peer.session.minTtl === undefined ? ', or want TTL security (GTSM), which is off here' : '');
   return failure('VIP_BGP_CONNECTION_LOST', `peer ${peer.name}: ${detail} without a NOTIFICATION; ${advice}`);
 }
 

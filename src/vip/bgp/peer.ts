@@ -67,7 +67,11 @@ export class BgpPeer implements BgpLinkOwner {
   #sessions = 0;
   #failures = 0;
   #lastError: (BgpFailure & { readonly at: number }) | undefined;
-  #hintsBefore: TcpHints | undefined;
+  /** The kernel's counters when the last dial began, and the one before it. */
+  #hints: { readonly last: TcpHints | undefined; readonly before: TcpHints | undefined } = {
+    last: undefined,
+    before: undefined,
+  };
 
   constructor(config: ResolvedPeer, deps: BgpPeerDependencies) {
     this.#config = config;
@@ -195,7 +199,7 @@ export class BgpPeer implements BgpLinkOwner {
 
   dial(callbacks: BgpDialCallbacks): { cancel(): void } {
     const { port, localAddress, password, ttl, minTtl } = this.#config.session;
-    this.#hintsBefore = this.#deps.transport.hints();
+    this.#hints = { last: this.#deps.transport.hints(), before: this.#hints.last };
     return this.#deps.transport.dial(
       { address: this.#config.address, port, localAddress, password, ttl, minTtl },
       callbacks,
@@ -275,7 +279,7 @@ export class BgpPeer implements BgpLinkOwner {
       const { negotiated } = link;
       this.#record(
         negotiated === undefined
-          ? openTimedOut(this.#config, this.#hintsBefore, this.#deps.transport.hints())
+          ? openTimedOut(this.#config, this.#hints.last, this.#deps.transport.hints())
           : holdTimeExpired(this.#config, negotiated.holdTimeMs),
       );
     } else if (event.type.endsWith('-received') && event.type !== 'notification-received') {
@@ -350,7 +354,8 @@ export class BgpPeer implements BgpLinkOwner {
   transitioned(link: BgpLink, from: BgpFsmState, to: BgpFsmState, event: BgpFsmEvent): void {
     if (event.type === 'connect-retry-expires' && from === 'connect') {
       const { connectRetryMs } = this.#config.session;
-      this.#record(connectTimedOut(this.#config, connectRetryMs, this.#hintsBefore, this.#deps.transport.hints()));
+      // By now the next dial has begun: what counts is what happened between the two.
+      this.#record(connectTimedOut(this.#config, connectRetryMs, this.#hints.before, this.#hints.last));
     }
     // A connection that the peer dialled ends for good; only the own one is tried again.
     if (link.direction === 'incoming' && from !== 'idle' && from !== 'active' && (to === 'idle' || to === 'active')) {
@@ -380,7 +385,7 @@ export class BgpPeer implements BgpLinkOwner {
     const { clock, random } = this.#deps;
     const { connectRetryMs, holdTimeSeconds } = this.#config.session;
     // RFC 4271 suggests four minutes, in which a silent peer looks like one that is coming up.
-    const openWaitMs = Math.min(240_000, Math.max(15_000, 1000 * holdTimeSeconds));
+    const openWaitMs = Math.min(240_000, Math.max(10_000, 1000 * holdTimeSeconds));
     return new BgpLink({ direction, owner: this, clock, random, connectRetryMs, openWaitMs });
   }
 
