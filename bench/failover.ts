@@ -1,0 +1,70 @@
+/**
+ * How long clients of a virtual IP wait when its node is killed, or leaves in order, with BIRD and keepalived beside it.
+ * Options: `--rounds <n>` (default 10), `--only bgp|leave|l2|handover|many`. Needs root, bird, keepalived and etcd.
+ */
+import { crash, leave } from './failover/bgp.js';
+import { printFailovers, printRows, summarize } from './failover/report.js';
+import type { FailoverSample } from './failover/report.js';
+import { RoutedRig, birdAnnouncer, meshwrightAnnouncer } from './failover/routed-rig.js';
+
+const argument = (name: string): string | undefined => {
+  const index = process.argv.indexOf(name);
+  return index < 0 ? undefined : process.argv[index + 1];
+};
+const rounds = Number(argument('--rounds') ?? 10);
+const only = argument('--only');
+const wanted = (part: string): boolean => only === undefined || only.split(',').includes(part);
+const progress = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** Contenders take turns in every round, and in the next in the opposite order. */
+async function takeTurns<Sample>(
+  title: string,
+  contenders: readonly { readonly name: string; run(): Promise<Sample> }[],
+): Promise<ReadonlyMap<string, readonly Sample[]>> {
+  const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]));
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const { name, run } of round % 2 === 0 ? contenders.toReversed() : contenders) {
+      samples.get(name)?.push(await run());
+    }
+    progress(`${title}: round ${String(round)} of ${String(rounds)}`);
+  }
+  return samples;
+}
+
+async function routed(): Promise<void> {
+  await using rig = await RoutedRig.create(4);
+  const ours = await rig.pair(1, '203.0.113.10', meshwrightAnnouncer);
+  const birds = await rig.pair(3, '203.0.113.20', birdAnnouncer);
+  if (wanted('bgp')) {
+    for (const [how, what] of [
+      ['kill', 'SIGKILL of what announces and answers (the kernel still closes its connections)'],
+      ['freeze', 'SIGSTOP of them, as when the machine vanishes (only BFD can tell)'],
+    ] as const) {
+      const samples = await takeTurns<FailoverSample>(`BGP with BFD, ${how}`, [
+        { name: 'Meshwright, BFD 100 ms x 3', run: () => crash(rig, ours, how) },
+        { name: 'BIRD, BFD 100 ms x 3', run: () => crash(rig, birds, how) },
+      ]);
+      printFailovers(
+        `BGP with BFD: ${what}, to the first answer of the other node, a probe every 10 ms`,
+        [...samples].map(([name, each]) => summarize(name, each)),
+      );
+    }
+  }
+  if (wanted('leave')) {
+    const samples = await takeTurns('BGP, orderly', [
+      { name: 'Meshwright, 500 ms of GRACEFUL_SHUTDOWN', run: () => leave(rig, ours) },
+      { name: 'BIRD, SIGTERM', run: () => leave(rig, birds) },
+    ]);
+    printRows(
+      'BGP: a node leaves in order (a question every millisecond)',
+      [...samples].map(([name, each]) => ({
+        '': name,
+        asked: each.reduce((sum, { asked }) => sum + asked, 0),
+        lost: each.reduce((sum, { lost }) => sum + lost, 0),
+        rounds: each.length,
+      })),
+    );
+  }
+}
+
+if (wanted('bgp') || wanted('leave')) await routed();

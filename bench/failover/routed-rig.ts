@@ -1,0 +1,257 @@
+/**
+ * A router (BIRD) with equal-cost paths to pairs of nodes, and a client behind it: all in namespaces that are gone
+ * afterwards. Every contender has two nodes that announce the same address, which its client asks.
+ */
+import { once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { NetnsLab } from 'meshwright/testing';
+import type { NetNamespace } from 'meshwright/testing';
+import { Bird } from '../../test/vip/peers/bird.js';
+import { until } from '../../test/vip/peers/until.js';
+import { startAnswering } from './client.js';
+
+export const bfdIntervalMs = 100;
+export const bfdMultiplier = 3;
+const routerAs = 64_512;
+const nodeAs = 64_513;
+const routerIp = '10.20.0.254';
+const agentProgram = fileURLToPath(new URL('./bgp-agent.ts', import.meta.url));
+
+/** What announces: a process of a node, and the way to end it. */
+export interface Announcer {
+  kill(): void;
+  /** SIGSTOP: not a byte more, and no connection is closed, as when the machine itself is gone. */
+  freeze(): void;
+  /** Resolves when it has ended in order. */
+  stop(): Promise<void>;
+}
+
+export type AnnouncerFactory = (node: RigNode, prefix: string) => Promise<Announcer>;
+
+export interface RigNode {
+  readonly name: string;
+  readonly ip: string;
+  readonly namespace: NetNamespace;
+}
+
+/** Two nodes with one address. */
+export class Pair {
+  readonly vip: string;
+  readonly nodes: readonly RigNode[];
+  readonly #rig: RoutedRig;
+  readonly #factory: AnnouncerFactory;
+  readonly #running = new Map<string, { readonly announcer: Announcer; readonly answering: ChildProcess }>();
+
+  constructor(rig: RoutedRig, vip: string, nodes: readonly RigNode[], factory: AnnouncerFactory) {
+    this.#rig = rig;
+    this.vip = vip;
+    this.nodes = nodes;
+    this.#factory = factory;
+  }
+
+  /** Starts what does not run, and waits until the router uses both nodes and BFD guards them. */
+  async ready(): Promise<void> {
+    for (const node of this.nodes) {
+      if (this.#running.has(node.name)) continue;
+      const answering = await startAnswering(node.namespace, node.name);
+      this.#running.set(node.name, { announcer: await this.#factory(node, `${this.vip}/32`), answering });
+    }
+    await until(`the router reaches ${this.vip} by both nodes`, async () => this.#rig.guards(this.vip, this.nodes), {
+      timeoutMs: 30_000,
+      everyMs: 50,
+      seen: () => this.#rig.bird.birdc('show bfd sessions'),
+    });
+    // Until polls are answered and intervals agreed; then at no special moment between two packets.
+    await delay(700 + Math.random() * 100);
+  }
+
+  node(name: string): RigNode {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new Error(`there is no node ${name}`);
+    return found;
+  }
+
+  other(name: string): string {
+    return this.nodes.find((node) => node.name !== name)?.name ?? '';
+  }
+
+  /** What announces and what answers, at once; the kernel of the node still closes their connections. */
+  kill(name: string): void {
+    const running = this.#running.get(name);
+    this.#running.delete(name);
+    running?.announcer.kill();
+    running?.answering.kill('SIGKILL');
+  }
+
+  /** As if the machine had vanished: connections stay open, and nothing is said. `kill` it afterwards. */
+  freeze(name: string): void {
+    const running = this.#running.get(name);
+    running?.announcer.freeze();
+    running?.answering.kill('SIGSTOP');
+  }
+
+  /** In order: the announcement ends, and only then what answers. */
+  async stop(name: string): Promise<void> {
+    const running = this.#running.get(name);
+    this.#running.delete(name);
+    await running?.announcer.stop();
+    running?.answering.kill('SIGKILL');
+  }
+}
+
+export class RoutedRig implements AsyncDisposable {
+  readonly client: NetNamespace;
+  readonly bird: Bird;
+  readonly #lab: NetnsLab;
+  readonly #router: NetNamespace;
+  readonly #nodes: readonly RigNode[];
+
+  private constructor(
+    lab: NetnsLab,
+    router: NetNamespace,
+    client: NetNamespace,
+    bird: Bird,
+    nodes: readonly RigNode[],
+  ) {
+    this.#lab = lab;
+    this.#router = router;
+    this.client = client;
+    this.bird = bird;
+    this.#nodes = nodes;
+  }
+
+  static async create(nodeCount: number): Promise<RoutedRig> {
+    const lab = await NetnsLab.create();
+    try {
+      const router = await lab.namespace('router', {
+        forwarding: true,
+        // By ports too, so that flows of one client spread.
+        sysctls: { 'net.ipv4.fib_multipath_hash_policy': 1 },
+      });
+      const client = await lab.namespace('client');
+      await router.bridge('br0', { addresses: [`${routerIp}/24`] });
+      await lab.link(
+        { namespace: router, device: 'client0', addresses: ['10.40.0.254/24'] },
+        { namespace: client, device: 'eth0', addresses: ['10.40.0.1/24'] },
+      );
+      await client.route('default', { via: '10.40.0.254' });
+      const nodes: RigNode[] = [];
+      for (let index = 1; index <= nodeCount; index += 1) {
+        const namespace = await lab.namespace(`node${String(index)}`);
+        const ip = `10.20.0.${String(index)}`;
+        await lab.link(
+          { namespace: router, device: `n${String(index)}`, bridge: 'br0' },
+          { namespace, device: 'eth0', addresses: [`${ip}/24`] },
+        );
+        await namespace.route('default', { via: routerIp });
+        nodes.push({ name: `node${String(index)}`, ip, namespace });
+      }
+      const bird = await Bird.start(router, routerConfiguration(nodes.map(({ ip }) => ip)));
+      return new RoutedRig(lab, router, client, bird, nodes);
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  /** Two nodes, from the `first` (1-based) on, that announce `vip`. */
+  async pair(first: number, vip: string, factory: AnnouncerFactory): Promise<Pair> {
+    const nodes = this.#nodes.slice(first - 1, first + 1);
+    for (const { namespace } of nodes) await namespace.address('lo', `${vip}/32`);
+    return new Pair(this, vip, nodes, factory);
+  }
+
+  /** Whether the kernel of the router has a path by each of the nodes, and BFD is up with each. */
+  async guards(vip: string, nodes: readonly RigNode[]): Promise<boolean> {
+    const routes = await this.#router.ip('route', 'show', vip);
+    const bfd = await this.bird.birdc('show bfd sessions');
+    return nodes.every(
+      ({ ip }) => routes.includes(`via ${ip} `) && new RegExp(`^${ip.replaceAll('.', '\\.')} +\\S+ +Up`, 'm').test(bfd),
+    );
+  }
+
+  /** How many paths the kernel of the router has. */
+  async pathCount(vip: string): Promise<number> {
+    return (await this.#router.ip('route', 'show', vip)).match(/via /g)?.length ?? 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.bird[Symbol.asyncDispose]();
+    await this.#lab.close();
+  }
+}
+
+/** Meshwright: a BGP speaker and a BFD session in one process. */
+export const meshwrightAnnouncer: AnnouncerFactory = async (node, prefix) => {
+  const options = {
+    local: node.ip,
+    router: routerIp,
+    localAs: nodeAs,
+    routerAs,
+    prefixes: [prefix],
+    bfdIntervalMs,
+    bfdMultiplier,
+    drainMs: 500,
+  };
+  const child = node.namespace.spawn(process.execPath, ['--import', 'tsx', agentProgram, JSON.stringify(options)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return {
+    kill: () => void child.kill('SIGKILL'),
+    freeze: () => void child.kill('SIGSTOP'),
+    stop: async () => {
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+};
+
+/** BIRD in the same role, with the same timers. */
+export const birdAnnouncer: AnnouncerFactory = async (node, prefix) => {
+  const bird = await Bird.start(
+    node.namespace,
+    `router id ${node.ip};
+protocol device { scan time 2; }
+protocol bfd { interface "eth0" { ${bfdTimers} }; }
+protocol static { ipv4; route ${prefix} via "lo"; }
+protocol bgp r { local ${node.ip} as ${String(nodeAs)}; neighbor ${routerIp} as ${String(routerAs)}; ${bgpTimers}
+  ipv4 { import none; export all; }; }
+`,
+  );
+  return {
+    kill: () => {
+      bird.signal('SIGKILL');
+      void bird[Symbol.asyncDispose]();
+    },
+    freeze: () => bird.signal('SIGSTOP'),
+    stop: async () => {
+      await bird.stop('SIGTERM');
+      await bird[Symbol.asyncDispose]();
+    },
+  };
+};
+
+const bfdTimers = `min rx interval ${String(bfdIntervalMs)} ms; min tx interval ${String(bfdIntervalMs)} ms; multiplier ${String(bfdMultiplier)};`;
+const bgpTimers = 'bfd on; hold time 9; connect retry time 1; connect delay time 1; error wait time 1, 2;';
+
+function routerConfiguration(nodes: readonly string[]): string {
+  return `router id ${routerIp};
+protocol device { scan time 2; }
+protocol direct { ipv4; interface "br0"; }
+protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; merge paths yes limit 16; }
+protocol bfd { interface "br0" { ${bfdTimers} }; }
+${nodes
+  .map(
+    (
+      ip,
+      index,
+    ) => `protocol bgp n${String(index + 1)} { local ${routerIp} as ${String(routerAs)}; neighbor ${ip} as ${String(nodeAs)}; ${bgpTimers}
+  ipv4 { import where net ~ [ 203.0.113.0/24{32,32}, 198.51.100.0/24{32,32}, 198.18.0.0/15{32,32} ]; export none; }; }`,
+  )
+  .join('\n')}
+`;
+}
