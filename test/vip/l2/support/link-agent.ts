@@ -1,11 +1,12 @@
-// One L2Link in a namespace of its own process, told what to do over IPC. It puts no address anywhere: tests do that.
+// One L2Link in a namespace of its own process, told what to do over IPC. Only `take` and `give` touch addresses.
+import { AddressTable } from '../../../../src/vip/addresses/index.js';
 import { L2Link, arpSettingFindings } from '../../../../src/vip/l2/index.js';
 import type { L2Announcement, L2LinkOptions } from '../../../../src/vip/l2/index.js';
 
 export type Command =
   | { readonly op: 'open'; readonly options: L2LinkOptions }
   | { readonly op: 'probe'; readonly ip: string }
-  | { readonly op: 'announce' | 'reannounce' | 'stop'; readonly ip: string }
+  | { readonly op: 'announce' | 'reannounce' | 'stop' | 'take' | 'give'; readonly ip: string }
   | { readonly op: 'own'; readonly owns: boolean }
   | { readonly op: 'events' | 'conflicts' | 'close' | 'cpu' | 'findings' };
 
@@ -15,9 +16,17 @@ const announcements = new Map<string, L2Announcement>();
 let link: L2Link | undefined;
 let owns = true;
 
+let table: AddressTable | undefined;
+const addresses = (): AddressTable => (table ??= new AddressTable());
+
 function opened(): L2Link {
   if (link === undefined) throw new Error('no link');
   return link;
+}
+
+function announce(ip: string): void {
+  const onConflict = (conflict: unknown): void => void conflicts.push(conflict);
+  announcements.set(ip, opened().announce(ip, { onConflict, mayAnnounce: () => owns }));
 }
 
 async function perform(command: Command): Promise<unknown> {
@@ -28,13 +37,7 @@ async function perform(command: Command): Promise<unknown> {
     case 'probe':
       return opened().probe(command.ip);
     case 'announce':
-      announcements.set(
-        command.ip,
-        opened().announce(command.ip, {
-          onConflict: (conflict) => void conflicts.push(conflict),
-          mayAnnounce: () => owns,
-        }),
-      );
+      announce(command.ip);
       return undefined;
     case 'reannounce':
       announcements.get(command.ip)?.reannounce();
@@ -42,6 +45,13 @@ async function perform(command: Command): Promise<unknown> {
     case 'stop':
       announcements.get(command.ip)?.stop();
       return undefined;
+    case 'take':
+      await addresses().add({ ip: command.ip, device: 'eth0' }, undefined);
+      announce(command.ip);
+      return undefined;
+    case 'give':
+      announcements.get(command.ip)?.stop();
+      return addresses().remove({ ip: command.ip, device: 'eth0' });
     case 'own':
       owns = command.owns;
       return undefined;
