@@ -23,6 +23,7 @@ function section(title: string, intro: string, table: MetricTable): readonly str
 
 export function renderMetricReference(tables: {
   readonly agent: MetricTable;
+  readonly vip: MetricTable;
   readonly controller: MetricTable;
 }): string {
   return [
@@ -38,6 +39,7 @@ export function renderMetricReference(tables: {
     'This page is generated from the metric tables in `src/telemetry` by `npm run update`; a test compares the two.',
     '',
     ...section('Agent', 'From `meshMetrics()`.', tables.agent),
+    ...section('Virtual IPs', 'From `meshMetrics()` too, fed by its observer `vip`.', tables.vip),
     ...section('Controller', 'From `controllerMetrics()`.', tables.controller),
     '## What to watch',
     '',
@@ -47,6 +49,9 @@ export function renderMetricReference(tables: {
     '- `rate(novaedge_mesh_auth_denied_total[5m])` by `reason`: a policy that is too tight, or somebody who tries doors.',
     '- `novaedge_mesh_plaintext_connections_total{verdict="allowed"}` still moving: not the time to go from PERMISSIVE to STRICT.',
     '- `novaedge_mesh_interception_updates_total{result="drifted"}`: another program changes the interception rules.',
+    '- `sum(novaedge_vip_addresses{mode="l2",state="announcing"})` over all nodes: should be the number of layer 2 addresses.',
+    '- `novaedge_vip_conflicts_total` moving: a station outside of the mesh uses a virtual IP.',
+    '- `rate(novaedge_vip_bgp_transitions_total{state="idle"}[5m])`: a session flaps; the log says why in words.',
     '',
   ].join('\n');
 }

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { policySchemas } from '../../src/authz/index.js';
-import { agentMetrics, controllerMetricTable } from '../../src/telemetry/index.js';
+import { agentMetrics, controllerMetricTable, vipMetricTable } from '../../src/telemetry/index.js';
 import { errorTables, renderErrorReference } from './error-reference.js';
 import { exportedNames } from './exported-names.js';
 import { renderMetricReference } from './metric-reference.js';
@@ -17,7 +17,11 @@ const modules = Object.keys(manifest.exports)
 
 const outputs: Readonly<Record<string, string>> = {
   'docs/errors.md': renderErrorReference(await errorTables(root)),
-  'docs/metrics.md': renderMetricReference({ agent: agentMetrics, controller: controllerMetricTable }),
+  'docs/metrics.md': renderMetricReference({
+    agent: agentMetrics,
+    vip: vipMetricTable,
+    controller: controllerMetricTable,
+  }),
   ...policySchemaFiles(policySchemas),
   'test/package/exported-names.json': `${JSON.stringify(exportedNames(root, modules), undefined, 2)}\n`,
 };

@@ -10,6 +10,7 @@ export type { MeshMetrics, MeshMetricsOptions } from './mesh-metrics.js';
 export { controllerMetrics } from './controller-metrics.js';
 export type { ControllerMetrics } from './controller-metrics.js';
 export { agentMetrics, controllerMetricTable } from './metric-table.js';
+export { vipMetricTable } from './vip-metric-table.js';
 export type { MetricInfo } from './metric-table.js';
 export { metricsServer } from './metrics-server.js';
 export type { MetricsServer, MetricsServerOptions, MetricsSource } from './metrics-server.js';

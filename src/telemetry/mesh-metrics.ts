@@ -6,12 +6,15 @@ import type { MeshEvent } from '../mesh/index.js';
 import type { SnapshotEvent } from '../snapshot/index.js';
 import type { TproxyEvent } from '../tproxy/index.js';
 import type { TunnelEvent } from '../tunnel/index.js';
+import type { VipEvent } from '../vip/index.js';
 import { BoundedLabel, statusClass } from './bounded-label.js';
 import { buildMetrics } from './build-metrics.js';
 import type { MetricsOf } from './build-metrics.js';
 import { TelemetryError } from './errors.js';
 import { meshObserver } from './mesh-observer.js';
 import { agentMetrics } from './metric-table.js';
+import { vipMetricTable } from './vip-metric-table.js';
+import { vipObserver } from './vip-observer.js';
 
 export interface MeshMetricsOptions {
   /** Distinct values of the `service` label; further services are counted as `other`. Default 500; 1 to 10,000. */
@@ -29,6 +32,7 @@ export interface MeshMetrics {
     readonly snapshot: Observer<SnapshotEvent>;
     readonly tproxy: Observer<TproxyEvent>;
     readonly ca: Observer<CaEvent>;
+    readonly vip: Observer<VipEvent>;
   };
 }
 
@@ -60,6 +64,7 @@ export function meshMetrics(options: MeshMetricsOptions = {}): MeshMetrics {
       snapshot: snapshotObserver(metrics),
       tproxy: tproxyObserver(metrics),
       ca: agentCaObserver(metrics, clock),
+      vip: vipObserver(buildMetrics(vipMetricTable, registry)),
     }),
   });
 }

@@ -1,6 +1,7 @@
 /** Virtual IPs: one address, one owner (layer 2), or many owners behind a router (BGP with BFD). */
 export { leaseTtlBounds, validateVipAssignment, validateVipAssignments } from './vip-assignment.js';
 export type { BgpVipAssignment, L2VipAssignment, VipAssignment } from './vip-assignment.js';
+export type { VipEvent, VipManagerEvent } from './events.js';
 export { VipListener } from './vip-listener.js';
 export type { VipConnection, VipListenerOptions } from './vip-listener.js';
 export type { VipState, VipStatus } from './vip-status.js';

@@ -3,10 +3,12 @@ import type { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { renderMetricReference } from '../../scripts/generate/metric-reference.js';
 import type { ConnectionFacts, MeshEvent } from '../../src/mesh/index.js';
+import type { VipStatus } from '../../src/vip/index.js';
 import {
   agentMetrics,
   combineObservers,
   controllerMetricTable,
+  vipMetricTable,
   controllerMetrics,
   meshMetrics,
 } from '../../src/telemetry/index.js';
@@ -198,6 +200,46 @@ describe('meshMetrics', () => {
     expect(await value(registry, 'novaedge_mesh_captured_connections_total', { result: 'loop' })).toBe(1);
   });
 
+  it('counts where addresses of virtual IPs stand, sessions, and what was refused', async () => {
+    const { registry, observers } = meshMetrics();
+    const status = (state: VipStatus['state'], address = '203.0.113.1'): VipStatus => ({
+      name: 'edge',
+      address,
+      mode: 'l2',
+      state,
+      since: 0,
+      reason: '',
+    });
+    const at = (state: string): Promise<number> => value(registry, 'novaedge_vip_addresses', { mode: 'l2', state });
+    observers.vip({ type: 'vip.state', from: undefined, status: status('pending') });
+    observers.vip({ type: 'vip.state', from: undefined, status: status('pending', '203.0.113.2') });
+    observers.vip({ type: 'vip.state', from: 'pending', status: status('announcing') });
+    expect([await at('pending'), await at('announcing')]).toEqual([1, 1]);
+    observers.vip({ type: 'vip.state', from: 'announcing', status: status('withdrawn') });
+    expect([await at('pending'), await at('announcing'), await at('withdrawn')]).toEqual([1, 0, 0]);
+    expect(await value(registry, 'novaedge_vip_transitions_total')).toBe(4);
+    const peer = (name: string, from: 'idle' | 'established', to: 'idle' | 'established'): void =>
+      observers.vip({ type: 'vip.bgp-peer-state', peer: name, from, to, cause: 'ManualStart' as never });
+    peer('192.0.2.1', 'idle', 'established');
+    peer('192.0.2.2', 'idle', 'established');
+    peer('192.0.2.1', 'established', 'idle');
+    expect(await value(registry, 'novaedge_vip_bgp_sessions_established')).toBe(1);
+    for (const code of [6, 200]) {
+      observers.vip({
+        type: 'vip.bgp-notification',
+        peer: '192.0.2.1',
+        direction: 'received',
+        code,
+        subcode: 2,
+        meaning: '',
+      });
+    }
+    expect(await value(registry, 'novaedge_vip_bgp_notifications_total', { code: '6' })).toBe(1);
+    expect(await value(registry, 'novaedge_vip_bgp_notifications_total', { code: 'other' })).toBe(1);
+    observers.vip({ type: 'vip.bfd-packets-refused', refusals: { 'bad-ttl': 3 } as never });
+    expect(await value(registry, 'novaedge_vip_bfd_packets_refused_total')).toBe(3);
+  });
+
   it('tells the time left of the certificate at each scrape, and renewals', async () => {
     const clock = new FakeClock();
     const { registry, observers } = meshMetrics({ clock });
@@ -283,14 +325,16 @@ describe('combineObservers', () => {
 describe('docs/metrics.md', () => {
   it('is what the tables say (npm run update writes it)', () => {
     const page = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
-    expect(page).toBe(renderMetricReference({ agent: agentMetrics, controller: controllerMetricTable }));
+    expect(page).toBe(
+      renderMetricReference({ agent: agentMetrics, vip: vipMetricTable, controller: controllerMetricTable }),
+    );
   });
 
   it('names each metric once, in the style of Prometheus', () => {
-    const all = [...Object.values(agentMetrics), ...Object.values(controllerMetricTable)];
+    const all = [agentMetrics, vipMetricTable, controllerMetricTable].flatMap((table) => Object.values(table));
     expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
     for (const { name, type, help, labels } of all) {
-      expect(name).toMatch(/^novaedge_mesh_[a-z_]+$/);
+      expect(name).toMatch(/^novaedge_(mesh|vip)_[a-z0-9_]+$/);
       expect(name.endsWith('_total')).toBe(type === 'counter');
       expect(help).toMatch(/\.$/);
       for (const label of Object.keys(labels)) expect(label).toMatch(/^[a-z_]+$/);
