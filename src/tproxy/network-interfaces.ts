@@ -78,11 +78,12 @@ export function parseLink({ type, payload }: NetlinkMessage): Omit<NetworkInterf
   const info = attributes.get(18);
   const kind = info === undefined ? undefined : netlinkAttributes(info, 0).get(1);
   const mac = attributes.get(1);
+  const master = attributes.get(10);
   return {
     name: cString(name),
     index: payload.readInt32LE(4),
     mac: mac?.length === 6 ? [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':') : undefined,
-    master: attributes.get(10)?.readUInt32LE(0),
+    master: master === undefined || master.length < 4 ? undefined : master.readUInt32LE(0),
     isBridge: kind !== undefined && cString(kind) === 'bridge',
   };
 }

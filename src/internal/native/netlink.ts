@@ -138,18 +138,18 @@ export class NetlinkSocket implements Disposable {
         continue;
       }
       // Copied: consumers keep slices, and the buffer is used again.
-      for (const entry of messagesIn(Buffer.from(this.#buffer.subarray(0, length)))) this.#dispatch(entry);
+      for (const entry of netlinkMessages(Buffer.from(this.#buffer.subarray(0, length)))) this.#dispatch(entry);
     }
   }
 
-  #dispatch(entry: NetlinkMessage & { readonly sequence: number; readonly flags: number }): void {
+  #dispatch(entry: NetlinkFrame): void {
     const pending = this.#pending.get(entry.sequence);
     if (pending === undefined) {
       if (entry.sequence === 0 || entry.type > NLMSG_DONE) this.#options.onMessage?.(entry);
       return;
     }
     if (entry.type === NLMSG_ERROR) {
-      const errno = entry.payload.readInt32LE(0);
+      const errno = netlinkErrno(entry);
       if (errno === 0) this.#settle(entry.sequence, () => pending.resolve(pending.messages));
       else this.#settle(entry.sequence, () => pending.reject(new NetlinkRequestError(errno)));
     } else if (entry.type === NLMSG_DONE) {
@@ -175,7 +175,14 @@ export class NetlinkSocket implements Disposable {
   }
 }
 
-function* messagesIn(data: Buffer): Generator<NetlinkMessage & { readonly sequence: number; readonly flags: number }> {
+/** A message as it was in the datagram. */
+export interface NetlinkFrame extends NetlinkMessage {
+  readonly sequence: number;
+  readonly flags: number;
+}
+
+/** The messages of one datagram; total: what does not add up ends it. */
+export function* netlinkMessages(data: Buffer): Generator<NetlinkFrame> {
   for (let offset = 0; offset + headerBytes <= data.length;) {
     const length = data.readUInt32LE(offset);
     if (length < headerBytes || offset + length > data.length) return;
@@ -187,6 +194,12 @@ function* messagesIn(data: Buffer): Generator<NetlinkMessage & { readonly sequen
     };
     offset += (length + 3) & ~3;
   }
+}
+
+/** The number in an NLMSG_ERROR, negative; 0 is success. One too short to hold a number is no success. */
+export function netlinkErrno({ payload }: NetlinkMessage): number {
+  const EPROTO = 71;
+  return payload.length < 4 ? -EPROTO : payload.readInt32LE(0);
 }
 
 /** The attributes of a payload from `offset` on, by type without the nesting and byte-order flags; a later one wins. */
