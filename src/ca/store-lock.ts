@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, readlink, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CaError } from './errors.js';
+import { isPresenceName, isPresent, showPresence } from './lock-presence.js';
 
 /**
  * One process per store. The lock is a file that names its holder; it comes into being by link(2), which fails when it
- * is there already. A holder that is certainly gone (an earlier boot, or no such process any more) is replaced; one
- * that cannot be judged, as from another PID namespace, is respected.
+ * is there already. A holder that is certainly gone is replaced: of an earlier boot, or whose socket refuses, which also
+ * tells of holders in other PID namespaces; where there is no socket, one whose process is no more. One that cannot be
+ * judged is respected.
  */
 export interface StoreLock {
   release(): Promise<void>;
@@ -19,27 +21,34 @@ interface Holder {
   /** Start time in clock ticks since boot, so that a recycled PID is not taken for the holder. */
   readonly started: string;
   readonly nonce: string;
+  /** File name of the socket that shows it lives. */
+  readonly presence?: string | undefined;
   readonly adminSocket?: string | undefined;
 }
 
 /** `adminSocket` is where the holder can be asked, for whoever finds the store locked. Throws `CA_STORE_LOCKED`, with both in its fields. */
 export async function lockStore(directory: string, adminSocket?: string): Promise<StoreLock> {
   const path = join(directory, 'lock');
-  const mine = JSON.stringify({ ...(await describeSelf()), adminSocket });
-  if (!(await place(path, mine))) {
-    await replaceDeadHolder(directory, path, mine);
+  const presence = await showPresence(directory);
+  const mine = JSON.stringify({ ...(await describeSelf()), presence: presence?.name, adminSocket });
+  try {
+    if (!(await place(path, mine))) await replaceDeadHolder(directory, path, mine);
+  } catch (error) {
+    await presence?.close();
+    throw error;
   }
   return {
     release: async () => {
       // Only one's own: an operator may have removed it and started another process.
       if ((await readHolder(path)) === mine) await unlink(path).catch(() => undefined);
+      await presence?.close();
     },
   };
 }
 
 async function replaceDeadHolder(directory: string, path: string, mine: string): Promise<void> {
   const held = await readHolder(path);
-  if (held !== undefined && (await mayBeAlive(held))) throw locked(path, held);
+  if (held !== undefined && (await mayBeAlive(directory, held))) throw locked(path, held);
   // Two processes may find the same dead holder. mkdir lets one at a time replace it.
   const gate = join(directory, 'lock.replacing');
   try {
@@ -51,8 +60,9 @@ async function replaceDeadHolder(directory: string, path: string, mine: string):
   }
   try {
     const now = await readHolder(path);
-    if (now !== undefined && (now !== held || (await mayBeAlive(now)))) throw locked(path, now);
+    if (now !== undefined && (now !== held || (await mayBeAlive(directory, now)))) throw locked(path, now);
     await unlink(path).catch(() => undefined);
+    await removePresence(directory, now);
     if (!(await place(path, mine))) throw locked(path, (await readHolder(path)) ?? '');
   } finally {
     await rmdir(gate);
@@ -86,14 +96,22 @@ function parseHolder(content: string): Partial<Holder> | undefined {
   }
 }
 
-async function mayBeAlive(content: string): Promise<boolean> {
+async function mayBeAlive(directory: string, content: string): Promise<boolean> {
   const self = await describeSelf();
   const holder = parseHolder(content);
   if (holder === undefined) return true;
   if (typeof holder.pid !== 'number' || typeof holder.boot !== 'string') return true;
   if (holder.boot !== self.boot) return false;
+  const present = await isPresent(directory, holder.presence);
+  if (present !== undefined) return present;
   if (holder.pidNamespace !== self.pidNamespace) return true;
   return (await startTime(holder.pid)) === holder.started;
+}
+
+/** The socket file that a dead holder left behind. */
+async function removePresence(directory: string, content: string | undefined): Promise<void> {
+  const name = content === undefined ? undefined : parseHolder(content)?.presence;
+  if (isPresenceName(name)) await unlink(join(directory, name)).catch(() => undefined);
 }
 
 async function describeSelf(): Promise<Holder> {

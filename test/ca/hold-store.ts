@@ -5,3 +5,5 @@ const [directory = '', file = ''] = process.argv.slice(2);
 await fileStore({ directory, key: { file } }).open();
 process.send?.('open');
 process.on('message', () => undefined);
+// Where there is no channel to a parent, standard input keeps it alive.
+process.stdin.resume();

@@ -1,11 +1,23 @@
-import { fork } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { SpiffeCA, fileStore, memoryStore } from 'meshwright/ca';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CaError, SpiffeCA, fileStore, memoryStore } from 'meshwright/ca';
 import type { CaStore, StoreKeySource } from 'meshwright/ca';
-import { codeOf, testDirectory } from './support.js';
+import { repositoryRoot } from '../support/repository.js';
+import { testRequiring } from '../support/requirements.js';
+import { codeOf, testDirectory, until } from './support.js';
 
 const text = (bytes: Uint8Array | undefined): string | undefined =>
   bytes === undefined ? undefined : Buffer.from(bytes).toString('utf8');
@@ -92,6 +104,7 @@ describe('fileStore', () => {
     expect(statSync(directory).mode & 0o777).toBe(0o700);
     for (const name of readdirSync(directory)) {
       expect(statSync(join(directory, name)).mode & 0o777).toBe(0o600);
+      if (!statSync(join(directory, name)).isFile()) continue;
       const content = readFileSync(join(directory, name)).toString('latin1');
       for (const plain of ['PRIVATE', 'BEGIN', 'node-secret-name']) expect(content).not.toContain(plain);
     }
@@ -207,6 +220,49 @@ describe('fileStore', () => {
     await store.open();
     await store.close();
   });
+
+  testRequiring(
+    { root: true, commands: ['unshare'] },
+    'is free once its holder in another PID namespace is gone',
+    async () => {
+      // As a container that takes the place of one that was killed; with a path too long for the address of a socket.
+      const directory = join(testDirectory(), 'c'.repeat(100), 'ca');
+      const source = keyFile();
+      const node = ['--import', 'tsx', '--conditions', 'meshwright-source', join(import.meta.dirname, 'hold-store.ts')];
+      const inside = [
+        '--pid',
+        '--fork',
+        '--mount-proc',
+        '--kill-child',
+        process.execPath,
+        ...node,
+        directory,
+        source.file,
+      ];
+      const child = spawn('unshare', inside, { stdio: ['pipe', 'ignore', 'inherit'], cwd: repositoryRoot });
+      onTestFinished(() => void child.kill('SIGKILL'));
+      const lock = join(directory, 'lock');
+      await until(() => existsSync(lock));
+      const store = fileStore({ directory, key: source });
+      expect(await codeOf(() => store.open())).toBe('CA_STORE_LOCKED');
+      const { pid, pidNamespace, presence } = JSON.parse(readFileSync(lock, 'utf8')) as Record<string, unknown>;
+      expect(pidNamespace).not.toBe(readlinkSync('/proc/self/ns/pid'));
+      // That a process of that number is here, or none, says nothing.
+      expect(pid).toBeLessThan(10);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      expect(existsSync(join(directory, String(presence)))).toBe(true);
+      // The one inside is killed with its parent, and its end takes a moment.
+      let code = 'CA_STORE_LOCKED';
+      for (let tries = 0; code === 'CA_STORE_LOCKED' && tries < 500; tries += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        code = await codeOf(() => store.open().then(() => Promise.reject(new CaError('CA_CLOSED', 'opened'))));
+      }
+      expect(code).toBe('CA_CLOSED');
+      await store.close();
+      expect(readdirSync(directory).filter((name) => name.startsWith('lock'))).toEqual([]);
+    },
+  );
 
   it('lets one of several take over from a holder that is gone', async () => {
     const directory = join(testDirectory(), 'ca');
