@@ -6,7 +6,7 @@ export interface AnnouncementParts {
   readonly timings: AnnounceTimings;
   readonly clock: Clock;
   readonly random: Random;
-  /** Sends one announcement, or withholds it (not the owner, link down). True when it went out, or waits to. */
+  /** Sends one announcement, now or in its turn, or withholds it (not the owner, link down), which is false. */
   readonly send: (reason: AnnounceReason) => boolean;
   /** A conflict, answered or not. */
   readonly onConflict: (conflict: { readonly mac: string; readonly defended: boolean }) => void;
@@ -20,6 +20,9 @@ export interface AnnouncementParts {
 const triggersAtOnce = 8;
 const triggerEveryMs = 1000;
 const reportEveryMs = 1000;
+/** After a packet that the kernel did not take, as when a queue is full: a second would be long for clients. */
+const retryMs = 50;
+const maxRetries = 5;
 
 /**
  * When one address is announced: at once and a few times more, then slowly for as long as it lasts; in defence against
@@ -30,6 +33,7 @@ export class Announcement {
   readonly #parts: AnnouncementParts;
   #timer: Timer | undefined;
   #left = 0;
+  #retries = 0;
   #triggers = triggersAtOnce;
   #triggersAtMs: number;
   #lastConflictMs = Number.NEGATIVE_INFINITY;
@@ -47,14 +51,27 @@ export class Announcement {
     if (this.#stopped) return;
     const { onRateLimited, send, timings } = this.#parts;
     if (this.#takeTrigger()) {
-      send(reason);
       this.#left = timings.burst;
-    } else {
-      onRateLimited(reason);
-      if (this.#left > 0) return;
-      this.#left = 1;
+      this.#arm();
+      send(reason);
+      return;
     }
+    onRateLimited(reason);
+    if (this.#left > 0) return;
+    this.#left = 1;
     this.#arm();
+  }
+
+  /** What became of a packet. One that failed is tried again soon, a few times. */
+  delivered(ok: boolean): void {
+    if (ok || this.#stopped || this.#retries === maxRetries) {
+      this.#retries = 0;
+      return;
+    }
+    this.#retries += 1;
+    // One more: the regular ones keep their number.
+    this.#left += 1;
+    this.#arm(retryMs);
   }
 
   /** Another station uses the address. */
@@ -80,19 +97,20 @@ export class Announcement {
     this.#timer?.cancel();
   }
 
-  #arm(): void {
-    const { clock, random, timings } = this.#parts;
+  #arm(delayMs = this.#intervalMs()): void {
     this.#timer?.cancel();
-    const delayMs =
-      this.#left > 0
-        ? timings.burstIntervalMs
-        : timings.minRepeatMs + random.fraction() * (timings.maxRepeatMs - timings.minRepeatMs);
-    this.#timer = clock.timer(delayMs, () => {
+    this.#timer = this.#parts.clock.timer(delayMs, () => {
       const reason = this.#left > 0 ? 'burst' : 'repeat';
       this.#left = Math.max(0, this.#left - 1);
       this.#arm();
       this.#parts.send(reason);
     });
+  }
+
+  #intervalMs(): number {
+    const { random, timings } = this.#parts;
+    if (this.#left > 0) return timings.burstIntervalMs;
+    return timings.minRepeatMs + random.fraction() * (timings.maxRepeatMs - timings.minRepeatMs);
   }
 
   #takeTrigger(): boolean {

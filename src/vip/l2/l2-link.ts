@@ -314,6 +314,7 @@ export class L2Link implements Closable {
       const isRouter = address.includes(':') && isIpv6Router(this.interface);
       const sent = announcementPackets(address, mac, isRouter).map((packet) => this.#send(packet));
       if (sent.includes(true)) this.#notify({ type: 'vip.l2-announced', ...about });
+      announcement.delivered(sent.includes(true));
     });
     return true;
   }

@@ -34,6 +34,7 @@ export class LinkWatch implements Disposable {
   readonly #logger: Logger;
   readonly #socket: NetlinkSocket;
   #state: LinkState | undefined;
+  #heard = 0;
 
   private constructor(name: string, onChange: (state: LinkState | undefined) => void, logger: Logger) {
     this.#interface = name;
@@ -74,17 +75,20 @@ export class LinkWatch implements Disposable {
   }
 
   async #read(): Promise<LinkState | undefined> {
-    for (const message of await this.#socket.request(RTM_GETLINK, NLM_F_DUMP, Buffer.alloc(16))) {
-      const link = parseLink(message);
-      if (link?.name === this.#interface) return link.state;
+    for (;;) {
+      const heardBefore = this.#heard;
+      const messages = await this.#socket.request(RTM_GETLINK, NLM_F_DUMP, Buffer.alloc(16));
+      // A change that was told meanwhile may be older or newer than what was read.
+      if (this.#heard !== heardBefore) continue;
+      return messages.map(parseLink).find((link) => link?.name === this.#interface)?.state;
     }
-    return undefined;
   }
 
   #receive(message: NetlinkMessage): void {
     const link = parseLink(message);
     if (link === undefined) return;
     const isKnown = link.state.index === this.#state?.index;
+    if (isKnown || link.name === this.#interface) this.#heard += 1;
     if (message.type === RTM_NEWLINK && link.name === this.#interface) this.#set(link.state);
     // Deleted, or it has another name now.
     else if (isKnown) this.#set(undefined);

@@ -342,16 +342,24 @@ describe('an announcement', () => {
     await asking.close();
   });
 
-  test('a packet that cannot be sent is counted, and sent at its next turn', async () => {
+  test('a packet that cannot be sent is counted, and tried again soon, a few times', async () => {
     await using b = await bench();
+    const tries: number[] = [];
     b.station.failure = () => {
+      tries.push(b.clock.monotonicMs());
       throw Object.assign(new Error('no buffer'), { code: 'ENOBUFS', errno: -105, syscall: 'sendto' });
     };
-    b.link.announce(vip4, quiet);
+    b.link.announce(vip6, quiet);
     expect(b.events.at(-1)).toEqual({ type: 'vip.l2-send-failed', interface: 'eth0', error: 'ENOBUFS' });
-    b.station.failure = undefined;
-    b.clock.advance(1000);
-    expect(b.times()).toEqual([1000]);
+    b.clock.advance(1240);
+    expect(tries).toEqual([0, 50, 100, 150, 200, 250]);
+    b.station.failure = () => {
+      b.station.failure = undefined;
+      return false;
+    };
+    b.clock.advance(10_000);
+    // One more failure, its repetition, and the four that are left of the burst.
+    expect(b.times()).toEqual([1300, 2300, 3300, 4300, 5300]);
   });
 
   test('500 at once keep to the rate of the link, and none is forgotten', async () => {
