@@ -67,8 +67,16 @@ export async function startController(config: ControllerConfig, logger: Logger):
 
     const id = controllerId(trustDomain);
     const issueOwn = localGrants(ca, id, { ttlMs: config.svidTtlMs });
-    const own = await SvidRenewer.start({ spiffeId: id, attest: issueOwn, renew: () => issueOwn, logger });
+    const own = await SvidRenewer.start({
+      spiffeId: id,
+      attest: issueOwn,
+      renew: () => issueOwn,
+      // Before anybody else: an agent that no longer trusts the old root must find us under the new one.
+      rootChangeSpreadMs: 0,
+      logger,
+    });
     parts.push(own);
+    ca.bundle.subscribe((bundle) => void own.acceptBundle(bundle));
     const tokens = ca.tokens({ registry: workloadRegistry(manifests.state), ttlMs: config.tokenTtlMs });
     const server = await ControlPlaneServer.listen({
       ...config.listen,

@@ -44,6 +44,11 @@ export interface TestMeshOptions {
   readonly svidTtlMs?: number | undefined;
   /** Default 1 h. */
   readonly tokenTtlMs?: number | undefined;
+  /**
+   * Nodes join over a control plane on loopback and from then on know of certificates, tokens and bundles only what comes
+   * over it, as agents do; else they are handed everything by the CA. By the real clock. Default false.
+   */
+  readonly controlPlane?: boolean | undefined;
   /** Wall time for certificates and tokens, and all timers. Default: a `FakeClock` at the present time. */
   readonly clock?: Clock | undefined;
   /** How long a client may be silent on a port with HTTP rules before it counts as server-first. Default 3,000. */

@@ -10,7 +10,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { SpiffeCA } from '../ca/index.js';
 import type { WorkloadTokenIssuer } from '../ca/index.js';
 import { formatSocketAddress, silentLogger, systemClock } from '../core/index.js';
-import type { Clock, SocketAddress } from '../core/index.js';
+import type { Clock, Logger, SocketAddress } from '../core/index.js';
 import { parseMeshState, workloadRegistry } from '../mesh/index.js';
 import type { MeshEvent, MeshState, MeshStateInput } from '../mesh/index.js';
 import { workloadId } from '../spiffe/index.js';
@@ -18,7 +18,11 @@ import type { SpiffeId } from '../spiffe/index.js';
 import { TestingError } from './errors.js';
 import { FakeClock } from './fake-clock.js';
 import { modelOf } from './test-mesh-model.js';
+import { startTestController } from './test-controller.js';
+import type { TestController } from './test-controller.js';
 import { TestNode } from './test-node.js';
+import { handedIdentity, joinedIdentity } from './test-node-identity.js';
+import type { TestNodeIdentity } from './test-node-identity.js';
 import type { TestMeshOptions, TestServer } from './test-mesh-options.js';
 
 export interface TestResponse {
@@ -72,6 +76,7 @@ export class TestMesh implements AsyncDisposable {
   /** Everything the data paths of all nodes reported, in order. */
   readonly events: MeshEvent[] = [];
   readonly #issuer: WorkloadTokenIssuer;
+  #controller: TestController | undefined;
   readonly #state: { current: MeshState };
   readonly #nodes = new Map<string, TestNode>();
   readonly #servers = new Set<Server>();
@@ -89,7 +94,12 @@ export class TestMesh implements AsyncDisposable {
 
   /** See `createTestMesh`. */
   static async create(options: TestMeshOptions): Promise<TestMesh> {
-    const clock = options.clock ?? new FakeClock({ start: systemClock.now() });
+    const { controlPlane = false } = options;
+    if (controlPlane && options.clock !== undefined) {
+      const message = 'expected no clock with controlPlane: what goes over it lives by the real one';
+      throw new TestingError('TESTING_ARGUMENT_INVALID', message);
+    }
+    const clock = options.clock ?? (controlPlane ? systemClock : new FakeClock({ start: systemClock.now() }));
     const ca = await SpiffeCA.create({
       trustDomain: options.trustDomain ?? 'cluster.local',
       clock,
@@ -109,6 +119,11 @@ export class TestMesh implements AsyncDisposable {
   /** The resources as the controller would have them. */
   get state(): MeshState {
     return this.#state.current;
+  }
+
+  /** The control plane, where the mesh has one. */
+  get controller(): TestController | undefined {
+    return this.#controller;
   }
 
   /** By `namespace/name`. */
@@ -171,6 +186,7 @@ export class TestMesh implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
     await Promise.all([...this.#nodes.values()].map((node) => node.stop()));
     await Promise.all([...this.#servers].map((server) => new Promise((resolve) => server.close(resolve))));
+    await this.#controller?.close();
     await this.ca.close();
   }
 
@@ -179,7 +195,7 @@ export class TestMesh implements AsyncDisposable {
   }
 
   async #start(
-    { workloads, logger = silentLogger, detectTimeoutMs }: TestMeshOptions,
+    { workloads, logger = silentLogger, detectTimeoutMs, controlPlane = false }: TestMeshOptions,
     model: MeshStateInput,
   ): Promise<void> {
     for (const workload of this.state.workloads) {
@@ -189,12 +205,14 @@ export class TestMesh implements AsyncDisposable {
         this.#real.set(formatSocketAddress({ ip: workload.addresses[0] ?? '', port: Number(port) }), real);
       }
     }
+    if (controlPlane) {
+      this.#controller = await startTestController({ ca: this.ca, issuer: this.#issuer, logger });
+    }
     const onEvent = (event: MeshEvent): void => void this.events.push(event);
     for (const { name } of this.state.nodes) {
       const node = await TestNode.start({
         name,
-        ca: this.ca,
-        issuer: this.#issuer,
+        identity: await this.#identityOf(name, logger),
         clock: this.clock,
         logger: logger.child({ node: name }),
         onEvent,
@@ -207,6 +225,13 @@ export class TestMesh implements AsyncDisposable {
       ...model,
       nodes: model.nodes.map((node) => ({ ...node, tunnelPort: this.node(node.name).tunnelAddress.port })),
     }));
+  }
+
+  async #identityOf(name: string, logger: Logger): Promise<TestNodeIdentity> {
+    const { ca, clock } = this;
+    if (this.#controller === undefined) return handedIdentity({ name, ca, issuer: this.#issuer, clock });
+    const joinToken = await (await ca.joinTokens()).create({ node: name });
+    return joinedIdentity({ name, trustDomain: ca.trustDomain, address: this.#controller.address, joinToken, logger });
   }
 
   /** A test's server, on a loopback port of its own. */

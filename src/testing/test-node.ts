@@ -2,11 +2,9 @@
  * One node of a test mesh: the same data path as the reference agent's, with the kernel's part (interception, marked
  * sockets) replaced by loopback listeners and an address table.
  */
-import { generateKeyPairSync } from 'node:crypto';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import type { SpiffeCA, WorkloadTokenIssuer } from '../ca/index.js';
-import { LatestValueCell, formatSocketAddress, systemClock } from '../core/index.js';
+import { formatSocketAddress, systemClock } from '../core/index.js';
 import type { Clock, Logger, SocketAddress } from '../core/index.js';
 import {
   EvidenceStore,
@@ -22,15 +20,15 @@ import {
 } from '../mesh/index.js';
 import type { MeshEvent, MeshState, MeshView } from '../mesh/index.js';
 import { SnapshotStore } from '../snapshot/index.js';
-import { X509Svid, agentId, authorizeAgent } from '../spiffe/index.js';
-import type { SpiffeId, WorkloadTokenSource } from '../spiffe/index.js';
+import { authorizeAgent } from '../spiffe/index.js';
+import type { SpiffeId, TrustBundle, X509Svid } from '../spiffe/index.js';
 import { Http2MtlsTunnel } from '../tunnel/index.js';
 import type { TunnelClient, TunnelServer } from '../tunnel/index.js';
+import type { TestNodeIdentity } from './test-node-identity.js';
 
 export interface TestNodeOptions {
   readonly name: string;
-  readonly ca: SpiffeCA;
-  readonly issuer: WorkloadTokenIssuer;
+  readonly identity: TestNodeIdentity;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onEvent: (event: MeshEvent) => void;
@@ -40,8 +38,6 @@ export interface TestNodeOptions {
 }
 
 interface Parts {
-  readonly svid: LatestValueCell<X509Svid>;
-  readonly tokens: TestTokenSource;
   readonly store: SnapshotStore<MeshState, MeshView>;
   readonly pins: SourcePins;
   readonly server: TunnelServer;
@@ -63,7 +59,7 @@ export class TestNode {
   }
 
   static async start(options: TestNodeOptions): Promise<TestNode> {
-    const { ca, clock, logger, name } = options;
+    const { clock, logger, name } = options;
     // Certificates and tokens live by the test's clock. Keepalive and time-outs are about the real network under it: a
     // jump of an hour must not look like an hour without an answer.
     const network: Clock = {
@@ -71,9 +67,7 @@ export class TestNode {
       monotonicMs: () => systemClock.monotonicMs(),
       timer: (delayMs, fn, timerOptions) => systemClock.timer(delayMs, fn, timerOptions),
     };
-    const svid = new LatestValueCell(await issueAgentSvid(ca, name));
-    const { bundle } = ca;
-    const tokens = new TestTokenSource(options.issuer, name, clock);
+    const { svid, bundle, tokens } = options.identity;
     const store = new SnapshotStore<MeshState, MeshView>({ prepare: prepareMeshView(name) });
     const views = viewsOf(store);
     const evidence = new EvidenceStore({ clock });
@@ -121,7 +115,9 @@ export class TestNode {
       observer,
     });
     const plaintext = new PlaintextPath({ views, inbound, clock: network, logger, observer });
-    return new TestNode(options, { svid, tokens, store, pins, server, client, inbound, plaintext, outbound });
+    options.identity.onFreshToken(() => void outbound.refreshEvidence());
+    svid.subscribe(() => void outbound.refreshEvidence());
+    return new TestNode(options, { store, pins, server, client, inbound, plaintext, outbound });
   }
 
   get tunnelAddress(): SocketAddress {
@@ -130,12 +126,17 @@ export class TestNode {
 
   /** The agent's certificate now, for tests that impersonate it. */
   get svid(): X509Svid {
-    return this.#parts.svid.current;
+    return this.#options.identity.svid.current;
+  }
+
+  /** What the agent trusts now. */
+  get bundle(): TrustBundle {
+    return this.#options.identity.bundle.current;
   }
 
   /** What the agent would attach for this workload, for tests that steal it. */
   token(workload: SpiffeId): Promise<string> {
-    return this.#parts.tokens.token(workload, { keyThumbprint: this.svid.keyThumbprint });
+    return this.#options.identity.tokens.token(workload, { keyThumbprint: this.svid.keyThumbprint });
   }
 
   /** Applies a mesh state, as the controller's snapshot would be. Rejects (and keeps the old one) when it is refused. */
@@ -151,7 +152,7 @@ export class TestNode {
 
   /** A new key and certificate, and fresh evidence for what is open. */
   async renew(): Promise<void> {
-    this.#parts.svid.set(await issueAgentSvid(this.#options.ca, this.name));
+    await this.#options.identity.renew();
     await this.#parts.outbound.refreshEvidence();
   }
 
@@ -173,41 +174,8 @@ export class TestNode {
     client.destroy(reason);
     server.destroy(reason);
     await Promise.all([outbound.close(), inbound.close(), client.close(), server.close()]);
+    await this.#options.identity.close();
   }
-}
-
-/** Tokens straight from the CA, renewed at half life. */
-class TestTokenSource implements WorkloadTokenSource {
-  readonly #issuer: WorkloadTokenIssuer;
-  readonly #node: string;
-  readonly #clock: Clock;
-  readonly #held = new Map<string, { readonly token: string; readonly refreshAtMs: number }>();
-
-  constructor(issuer: WorkloadTokenIssuer, node: string, clock: Clock) {
-    this.#issuer = issuer;
-    this.#node = node;
-    this.#clock = clock;
-  }
-
-  async token(workload: SpiffeId, options: { readonly keyThumbprint: string }): Promise<string> {
-    const key = `${workload.toString()} ${options.keyThumbprint}`;
-    const held = this.#held.get(key);
-    const now = this.#clock.now();
-    if (held !== undefined && held.refreshAtMs > now) return held.token;
-    const { token, expiresAt } = await this.#issuer.issue({
-      node: this.#node,
-      workload,
-      confirmationKey: options.keyThumbprint,
-    });
-    this.#held.set(key, { token, refreshAtMs: now + (expiresAt.getTime() - now) / 2 });
-    return token;
-  }
-}
-
-async function issueAgentSvid(ca: SpiffeCA, node: string): Promise<X509Svid> {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const issued = await ca.issueX509Svid({ spiffeId: agentId(ca.trustDomain, node), publicKey });
-  return X509Svid.fromPem({ chainPem: issued.chainPem, privateKey });
 }
 
 function dialLoopback(address: SocketAddress | undefined, wanted: SocketAddress, signal: AbortSignal): Promise<Socket> {
