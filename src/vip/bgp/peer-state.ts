@@ -15,6 +15,8 @@ interface BgpPeerCommon {
   readonly failures: number;
   /** What went wrong last, in words; kept after it has passed. */
   readonly lastError?: (BgpFailure & { readonly at: number }) | undefined;
+  /** Why the last session ended, where it did not end on purpose. */
+  readonly sessionEnd?: (BgpFailure & { readonly at: number }) | undefined;
 }
 
 /** A peer as it is, by the state of its most advanced connection. */

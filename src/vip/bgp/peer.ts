@@ -67,6 +67,9 @@ export class BgpPeer implements BgpLinkOwner {
   #sessions = 0;
   #failures = 0;
   #lastError: (BgpFailure & { readonly at: number }) | undefined;
+  #sessionEnd: (BgpFailure & { readonly at: number }) | undefined;
+  /** A session has ended, and what is recorded next is why. */
+  #reasonDue = false;
   /** The kernel's counters when the last dial began, and the one before it. */
   #hints: { readonly last: TcpHints | undefined; readonly before: TcpHints | undefined } = {
     last: undefined,
@@ -104,6 +107,7 @@ export class BgpPeer implements BgpLinkOwner {
       sessions: this.#sessions,
       failures: this.#failures,
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+      ...(this.#sessionEnd === undefined ? {} : { sessionEnd: this.#sessionEnd }),
     };
     const session = this.#session;
     if (this.#shown === 'idle') {
@@ -282,7 +286,7 @@ export class BgpPeer implements BgpLinkOwner {
           ? openTimedOut(this.#config, this.#hints.last, this.#deps.transport.hints())
           : holdTimeExpired(this.#config, negotiated.holdTimeMs),
       );
-    } else if (event.type.endsWith('-received') && event.type !== 'notification-received') {
+    } else if (isSaidByDamp(event)) {
       this.#record(
         failure(
           'VIP_BGP_PROTOCOL_ERROR',
@@ -310,8 +314,9 @@ export class BgpPeer implements BgpLinkOwner {
     this.#sessionSinceMs = clock.monotonicMs();
   }
 
-  sessionDown(link: BgpLink): void {
+  sessionDown(link: BgpLink, event: BgpFsmEvent): void {
     if (this.#session?.link !== link) return;
+    this.#reasonDue = isSaidByDamp(event);
     if (this.#deps.clock.monotonicMs() - this.#sessionSinceMs >= soundAfterMs) {
       this.#backoff.reset();
       this.#failures = 0;
@@ -430,6 +435,8 @@ export class BgpPeer implements BgpLinkOwner {
 
   #record(what: BgpFailure): void {
     this.#lastError = { ...what, at: this.#deps.clock.now() };
+    if (this.#session !== undefined || this.#reasonDue) this.#sessionEnd = this.#lastError;
+    this.#reasonDue = false;
     this.#deps.logger.warn(what.message, { peer: this.#config.address, code: what.code });
     notify(this.#deps.observer, { type: 'vip.bgp-peer-error', peer: this.#config.address, ...what });
     this.#deps.onChange();
@@ -449,6 +456,11 @@ export class BgpPeer implements BgpLinkOwner {
     }
     this.#deps.onChange();
   }
+}
+
+/** Failures that have no words before the state machine has judged them. */
+function isSaidByDamp({ type }: BgpFsmEvent): boolean {
+  return type === 'hold-expires' || (type.endsWith('-received') && type !== 'notification-received');
 }
 
 /** What a peer is told that is no longer configured, changed, or shut down. */

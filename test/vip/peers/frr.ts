@@ -63,7 +63,6 @@ export class Frr implements AsyncDisposable {
       ...['-z', file('zserv.api'), '-i', file(`${name}.pid`), '-f', file('frr.conf')],
       ...['--vty_socket', this.#directory.path, '--log', 'stdout', '--log-level', 'debugging'],
       ...(name === 'bfdd' ? ['--bfdctl', file('bfdd.sock')] : []),
-      ...(name === 'bgpd' ? ['-n'] : []),
     ]);
     this.#daemons.set(name, daemon);
     await until(
