@@ -14,8 +14,12 @@ export const authzErrorCodes = defineErrorCodes({
     fix: 'Correct the field; docs/authz.md describes the format.',
   },
   AUTHZ_POLICY_INCOMPLETE: {
-    when: 'A policy written with the builder has no target.',
-    fix: 'Call `to(service(namespace, name))` on it.',
+    when: 'A policy written with the builder has no target, or does not say whom it is about.',
+    fix: 'Call `to(service(namespace, name))` on it; for everybody write `allow(anyone())`.',
+  },
+  AUTHZ_POLICY_CONFLICT: {
+    when: 'A policy written with the builder says two things of which only one can hold, such as two lists of ports for one operation.',
+    fix: 'Write the one that is meant; alternatives are sources or operations of their own.',
   },
   AUTHZ_OPTION_INVALID: {
     when: 'An option of the engine is of the wrong type or out of its bounds.',

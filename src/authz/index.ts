@@ -36,11 +36,17 @@ export { JwtAuthenticator } from './jwt-authenticator.js';
 export type { FetchJwks, JwtAuthenticatorOptions, JwtOutcome } from './jwt-authenticator.js';
 export { policySchemas } from './json-schemas.js';
 export type { JsonSchema } from './json-schemas.js';
-export { PolicyDraft, policyBuilder } from './policy-builder.js';
+export { policyBuilder } from './policy-builder.js';
+export type { Anyone, MeshNames, PolicyBuilder, PolicyBuilderOptions, PolicySource } from './policy-builder.js';
+export { PolicyDraft } from './builder/draft.js';
+export type { ExceptionSpec } from './builder/draft.js';
 export type {
+  ConditionKey,
+  ConditionSpec,
+  HeaderSpec,
   MeshAuthorizationManifest,
-  MeshNames,
-  PolicyBuilder,
-  ServiceTarget,
+  OperationSpec,
+  PolicyTarget,
+  RuleSpec,
   SourceSpec,
-} from './policy-builder.js';
+} from './builder/manifest.js';

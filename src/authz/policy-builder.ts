@@ -2,175 +2,93 @@
  * MeshAuthorization policies written in TypeScript. With the names of the mesh given, a workload or service that does
  * not exist is a type error; the result is the same manifest that one would write in YAML.
  */
-import { stringify } from 'yaml';
 import { AuthzError } from './errors.js';
+import { PolicyDraft, mergeFields } from './builder/draft.js';
+import type { PolicyTarget, SourceSpec } from './builder/manifest.js';
 
-/** Service accounts and services by namespace. */
+/** What the mesh has, by namespace; nodes by name. */
 export interface MeshNames {
+  /** Service accounts. */
   readonly workloads: Readonly<Record<string, string>>;
   readonly services: Readonly<Record<string, string>>;
+  /** Default: any name. */
+  readonly nodes?: string;
 }
 
-/** Who asks: fields of one `from` entry. */
-export interface SourceSpec {
-  readonly namespaces?: readonly string[];
-  readonly serviceAccounts?: readonly string[];
-  readonly spiffeIds?: readonly string[];
+const everybody = Symbol('anyone');
+
+/** Everybody, with an identity or without: said in as many words, since it opens or shuts completely. */
+export interface Anyone {
+  readonly [everybody]: true;
 }
 
-/** A Service that a policy is for. */
-export interface ServiceTarget {
-  readonly namespace: string;
-  readonly name: string;
-}
+/** Who asks. */
+export type PolicySource = SourceSpec | Anyone;
 
-interface OperationSpec {
-  readonly methods?: readonly string[];
-  readonly paths?: readonly string[];
-}
-
-/** What `manifest()` gives. */
-export interface MeshAuthorizationManifest {
-  readonly apiVersion: 'novaedge.io/v1alpha1';
-  readonly kind: 'ProxyPolicy';
-  readonly metadata: { readonly name: string; readonly namespace: string };
-  readonly spec: {
-    readonly type: 'MeshAuthorization';
-    readonly targetRef: { readonly kind: 'Service'; readonly name: string };
-    readonly meshAuthorization: {
-      readonly action: 'ALLOW' | 'DENY';
-      readonly rules: readonly { readonly from?: readonly SourceSpec[]; readonly to?: readonly OperationSpec[] }[];
-    };
-  };
-}
-
-interface Draft {
-  readonly action: 'ALLOW' | 'DENY';
-  readonly sources: readonly SourceSpec[];
-  readonly target: ServiceTarget | undefined;
-  readonly operations: readonly OperationSpec[];
-  readonly name: string | undefined;
-}
-
-/** A policy with one rule. Every call returns a new draft; the old one stays as it was. */
-export class PolicyDraft {
-  readonly #draft: Draft;
-
-  constructor(draft: Draft) {
-    this.#draft = draft;
-  }
-
-  /** The Service that it is for, in whose namespace the policy will stand. */
-  to(target: ServiceTarget): PolicyDraft {
-    return this.#with({ target });
-  }
-
-  /** The policy's name. Default `allow-` or `deny-` and the service's name. */
-  named(name: string): PolicyDraft {
-    return this.#with({ name });
-  }
-
-  /** GET on any of `paths`; without paths on all. */
-  get(...paths: readonly string[]): PolicyDraft {
-    return this.method('GET', ...paths);
-  }
-
-  post(...paths: readonly string[]): PolicyDraft {
-    return this.method('POST', ...paths);
-  }
-
-  put(...paths: readonly string[]): PolicyDraft {
-    return this.method('PUT', ...paths);
-  }
-
-  delete(...paths: readonly string[]): PolicyDraft {
-    return this.method('DELETE', ...paths);
-  }
-
-  /** `method` on any of `paths`; without paths on all. Calls add up: each is one more thing that the rule matches. */
-  method(method: string, ...paths: readonly string[]): PolicyDraft {
-    return this.#operation({ methods: [method], ...(paths.length === 0 ? {} : { paths }) });
-  }
-
-  /** Any method on any of `paths`. */
-  paths(...paths: readonly string[]): PolicyDraft {
-    return this.#operation({ paths });
-  }
-
-  /** The manifest, for `AuthzEngine.compile`. Throws `AUTHZ_POLICY_INCOMPLETE` without a target. */
-  manifest(): MeshAuthorizationManifest {
-    const { action, sources, target, operations, name } = this.#draft;
-    if (target === undefined) {
-      throw new AuthzError(
-        'AUTHZ_POLICY_INCOMPLETE',
-        'expected a policy with a target, got one without; call to(service(namespace, name))',
-      );
-    }
-    return {
-      apiVersion: 'novaedge.io/v1alpha1',
-      kind: 'ProxyPolicy',
-      metadata: { name: name ?? `${action.toLowerCase()}-${target.name}`, namespace: target.namespace },
-      spec: {
-        type: 'MeshAuthorization',
-        targetRef: { kind: 'Service', name: target.name },
-        meshAuthorization: {
-          action,
-          rules: [
-            {
-              ...(sources.length === 0 ? {} : { from: sources }),
-              ...(operations.length === 0 ? {} : { to: operations }),
-            },
-          ],
-        },
-      },
-    };
-  }
-
-  /** The manifest as YAML. */
-  toString(): string {
-    return stringify(this.manifest());
-  }
-
-  #operation(operation: OperationSpec): PolicyDraft {
-    return this.#with({ operations: [...this.#draft.operations, operation] });
-  }
-
-  #with(change: Partial<Draft>): PolicyDraft {
-    return new PolicyDraft({ ...this.#draft, ...change });
-  }
+export interface PolicyBuilderOptions {
+  /** Of nodes. Default `cluster.local`. */
+  readonly trustDomain?: string | undefined;
+  /** Where policies for the whole mesh stand. Default `istio-system`. */
+  readonly rootNamespace?: string | undefined;
 }
 
 /** The words to write policies with. */
 export interface PolicyBuilder<Names extends MeshNames> {
-  /** Allows any of the sources. Without one: anybody. */
-  allow(...sources: readonly SourceSpec[]): PolicyDraft;
-  deny(...sources: readonly SourceSpec[]): PolicyDraft;
+  /** Allows any of the sources; for everybody write `allow(anyone())`. Throws `AUTHZ_POLICY_INCOMPLETE` without a source. */
+  allow(...sources: readonly [PolicySource, ...SourceSpec[]]): PolicyDraft;
+  /** Denies any of the sources; for everybody write `deny(anyone())`. Throws `AUTHZ_POLICY_INCOMPLETE` without a source. */
+  deny(...sources: readonly [PolicySource, ...SourceSpec[]]): PolicyDraft;
+  anyone(): Anyone;
   workload<Namespace extends keyof Names['workloads'] & string>(
     namespace: Namespace,
     serviceAccount: Names['workloads'][Namespace],
   ): SourceSpec;
   namespace(name: keyof Names['workloads'] & string): SourceSpec;
+  /** Whatever runs on a node, as far as the node is known. */
+  node(name: NonNullable<Names['nodes']>): SourceSpec;
   /** A glob over SPIFFE IDs of workloads or nodes, such as `spiffe://cluster.local/agent/edge-*`. */
   spiffe(pattern: string): SourceSpec;
+  /** Addresses and CIDR blocks of the peer. */
+  ip(...blocks: readonly [string, ...string[]]): SourceSpec;
+  /** Everybody but these: the not-form of each field. */
+  not(source: SourceSpec): SourceSpec;
+  /** Who is all of these at once. Throws `AUTHZ_POLICY_CONFLICT` when two of them have a list of the same field. */
+  both(...sources: readonly [SourceSpec, SourceSpec, ...SourceSpec[]]): SourceSpec;
   service<Namespace extends keyof Names['services'] & string>(
     namespace: Namespace,
     name: Names['services'][Namespace],
-  ): ServiceTarget;
+  ): PolicyTarget;
+  /** Every pod of a namespace. Of the meshwright dialect. */
+  wholeNamespace(name: (keyof Names['services'] | keyof Names['workloads']) & string): PolicyTarget;
+  /** Every pod of the mesh. Of the meshwright dialect. */
+  wholeMesh(): PolicyTarget;
 }
 
-const draft = (action: Draft['action'], sources: readonly SourceSpec[]): PolicyDraft =>
-  new PolicyDraft({ action, sources, target: undefined, operations: [], name: undefined });
+function draft(action: 'ALLOW' | 'DENY', sources: readonly PolicySource[]): PolicyDraft {
+  const word = action.toLowerCase();
+  if (sources.length === 0)
+    throw new AuthzError(
+      'AUTHZ_POLICY_INCOMPLETE',
+      `expected ${word}() to say whom, got nobody; write ${word}(anyone()) for everybody`,
+    );
+  const named = sources.filter((source): source is SourceSpec => !(everybody in source));
+  if (named.length === sources.length) return PolicyDraft.start(action, named);
+  if (named.length > 0)
+    throw new AuthzError('AUTHZ_POLICY_CONFLICT', `expected ${word}(anyone()) alone, got other sources beside it`);
+  return PolicyDraft.start(action, undefined);
+}
 
-const words = Object.freeze({
-  allow: (...sources: readonly SourceSpec[]) => draft('ALLOW', sources),
-  deny: (...sources: readonly SourceSpec[]) => draft('DENY', sources),
-  workload: (namespace: string, serviceAccount: string): SourceSpec => ({
-    serviceAccounts: [`${namespace}/${serviceAccount}`],
-  }),
-  namespace: (name: string): SourceSpec => ({ namespaces: [name] }),
-  spiffe: (pattern: string): SourceSpec => ({ spiffeIds: [pattern] }),
-  service: (namespace: string, name: string): ServiceTarget => ({ namespace, name }),
-});
+function negate(source: SourceSpec): SourceSpec {
+  const fields = Object.entries(source);
+  // Neither of two fields is not the same as not both.
+  const [field, ...others] = fields;
+  if (field === undefined || others.length > 0 || /^not[A-Z]/.test(field[0]))
+    throw new AuthzError(
+      'AUTHZ_POLICY_CONFLICT',
+      `expected not() of one plain source, got ${fields.map(([name]) => name).join(' and ') || 'none'}`,
+    );
+  return { [`not${field[0].slice(0, 1).toUpperCase()}${field[0].slice(1)}`]: field[1] as readonly string[] };
+}
 
 /**
  * The builder for a mesh whose names are known to the compiler.
@@ -182,6 +100,26 @@ const words = Object.freeze({
  * }>();
  * allow(workload('production', 'web')).to(service('production', 'api')).get('/orders/*').toString();
  */
-export function policyBuilder<Names extends MeshNames = MeshNames>(): PolicyBuilder<Names> {
-  return words as PolicyBuilder<Names>;
+export function policyBuilder<Names extends MeshNames = MeshNames>({
+  trustDomain = 'cluster.local',
+  rootNamespace = 'istio-system',
+}: PolicyBuilderOptions = {}): PolicyBuilder<Names> {
+  const words = {
+    allow: (...sources: readonly PolicySource[]) => draft('ALLOW', sources),
+    deny: (...sources: readonly PolicySource[]) => draft('DENY', sources),
+    anyone: (): Anyone => ({ [everybody]: true }),
+    workload: (namespace: string, serviceAccount: string): SourceSpec => ({
+      serviceAccounts: [`${namespace}/${serviceAccount}`],
+    }),
+    namespace: (name: string): SourceSpec => ({ namespaces: [name] }),
+    node: (name: string): SourceSpec => ({ spiffeIds: [`spiffe://${trustDomain}/agent/${name}`] }),
+    spiffe: (pattern: string): SourceSpec => ({ spiffeIds: [pattern] }),
+    ip: (...blocks: readonly string[]): SourceSpec => ({ ipBlocks: blocks }),
+    not: negate,
+    both: (...sources: readonly SourceSpec[]): SourceSpec => sources.reduce(mergeFields, {}),
+    service: (namespace: string, name: string): PolicyTarget => ({ kind: 'Service', namespace, name }),
+    wholeNamespace: (name: string): PolicyTarget => ({ kind: 'Namespace', namespace: name, name }),
+    wholeMesh: (): PolicyTarget => ({ kind: 'Mesh', namespace: rootNamespace }),
+  };
+  return Object.freeze(words) as PolicyBuilder<Names>;
 }
