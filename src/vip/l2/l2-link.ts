@@ -8,7 +8,6 @@ import type { AnnounceReason, L2Event } from './events.js';
 import { arpSettingFindings, isIpv6Router } from './host-settings.js';
 import { Interests } from './interests.js';
 import type { LinkState } from './link-state.js';
-import { macText } from './mac.js';
 import { resolveL2LinkOptions } from './options.js';
 import type { L2LinkOptions, ResolvedL2LinkOptions } from './options.js';
 import { PacedQueue } from './paced-queue.js';
@@ -264,14 +263,13 @@ export class L2Link implements Closable {
 
   #receive(protocol: L2Protocol, bytes: Buffer, frameSource: Buffer): void {
     const own = this.#state.current.mac;
-    // Our own, sent back by the network.
-    if (macText(frameSource) === own) return;
     const sighting = readSighting(protocol, bytes, frameSource);
     if (!sighting.ok) {
       const { reason } = sighting;
       this.#notify({ type: 'vip.l2-packet-refused', interface: this.interface, protocol, reason });
       return;
     }
+    // Our own comes back where a network has a loop.
     if (sighting.value === undefined || sighting.value.mac === own) return;
     const interest = this.#interests.find(sighting.value.ip);
     if (interest === undefined) return;

@@ -5,7 +5,7 @@ import type { Random } from '../../../src/core/index.js';
 import { FakeClock } from '../../../src/testing/fake-clock.js';
 import { L2Link } from '../../../src/vip/l2/index.js';
 import type { L2Announcement, L2Event, L2LinkOptions, ProbeResult } from '../../../src/vip/l2/index.js';
-import { announcementPackets } from '../../../src/vip/l2/sighting.js';
+import { announcementPackets, probePacket } from '../../../src/vip/l2/sighting.js';
 import { SimulatedSegment } from './support/simulated-segment.js';
 import type { SimulatedStation } from './support/simulated-segment.js';
 
@@ -83,6 +83,13 @@ describe('a probe', () => {
     expect(await result).toEqual({ free: false, mac: b.other.mac, by: 'owner' });
     await b.clock.advanceAsync(1000);
     expect(b.times()).toEqual([10]);
+  });
+
+  test.each([vip4, vip6])('yields to another that asks (%s)', async (ip) => {
+    await using b = await bench();
+    const result = b.link.probe(ip);
+    b.segment.carry(b.other, probePacket(ip, b.other.mac));
+    expect(await result).toEqual({ free: false, mac: b.other.mac, by: 'prober' });
   });
 
   test('counts what was heard before its first packet, and after its last', async () => {
