@@ -87,14 +87,16 @@ export class AddressTable implements Disposable {
 
   /** Takes an own address away; does nothing when it is not there, or the device is gone. Call it for nobody else's. */
   async remove(address: OwnAddress): Promise<void> {
+    const known = this.#indexes.get(address.device);
     try {
-      const device = await this.#index(address.device);
+      // With a known index the request is sent before this returns.
+      const device = known ?? (await this.#index(address.device));
       await this.#socket.request(RTM_DELADDR, 0, encodeAddressKey(address.ip, device));
     } catch (error) {
-      if (isErrno(error, 'EADDRNOTAVAIL') || isErrno(error, 'ENODEV')) return;
-      const explained = this.#explained(error, address);
-      if (explained instanceof VipError && explained.code === 'VIP_DEVICE_MISSING') return;
-      throw explained;
+      const isGone = isErrno(error, 'EADDRNOTAVAIL') || isErrno(error, 'ENODEV');
+      if (!isGone) throw this.#explained(error, address);
+      // Perhaps only the index is: the device was made anew.
+      if (known !== undefined && this.#indexes.delete(address.device)) await this.remove(address);
     }
   }
 
