@@ -1,12 +1,12 @@
 /** One request as rules see it: parsed once, normalised at most once, reused from request to request. */
 import { systemClock } from '../core/index.js';
 import type { Clock } from '../core/index.js';
-import { parseIpWords } from './ip-match.js';
-import type { IpWords } from './ip-match.js';
+import { IpWords, parseIpWords } from './ip-match.js';
 import { normalizePath } from './path-normalization.js';
 import type { PathNormalization } from './path-normalization.js';
 import type { Principal, PrincipalCache } from './principal.js';
 import type { AuthzRequest } from './request.js';
+import type { StringMatcher } from './string-match.js';
 import { needsHttp, no, yes } from './tri.js';
 import type { Tri } from './tri.js';
 
@@ -16,6 +16,13 @@ type IpRole = 'source' | 'remote' | 'destination';
 const upperCaseToken = /^[A-Z0-9!#$%&'*+.^_`|~-]+$/;
 /** Claims that hold several values separated by spaces (RFC 6749 section 3.3 for `scope`). */
 const spaceDelimited = new Set(['scope', 'permission']);
+
+/** An address of the request at hand or of an earlier one, parsed once. */
+class KnownIp {
+  text: string | undefined;
+  isIp = false;
+  readonly words = new IpWords();
+}
 
 export class Facts {
   request!: AuthzRequest;
@@ -30,20 +37,20 @@ export class Facts {
   #pathMode: PathNormalization | undefined;
   #path: string | undefined;
   #pathDefect: string | undefined;
-  #pathHead: string | undefined;
+  #pathHead = '';
+  #pathHeadIsCurrent = false;
   #host: string | undefined;
   #hostRead = false;
   /** Header values by lower-case name, once a second name is asked for. */
   #headers: Map<string, string> | undefined;
   #headerName: string | undefined;
   #headerValue: string | undefined;
-  readonly #ipTexts: Record<IpRole, string | undefined> = {
-    source: undefined,
-    remote: undefined,
-    destination: undefined,
+  #headerCount = 0;
+  readonly #ips: Readonly<Record<IpRole, KnownIp>> = {
+    source: new KnownIp(),
+    remote: new KnownIp(),
+    destination: new KnownIp(),
   };
-  readonly #ips: Record<IpRole, IpWords | undefined> = { source: undefined, remote: undefined, destination: undefined };
-
   readonly #clock: Clock;
   #latestMs = Number.NEGATIVE_INFINITY;
 
@@ -110,7 +117,7 @@ export class Facts {
     if (this.#pathMode !== mode) {
       const result = normalizePath(this.http?.path ?? '', mode);
       this.#pathMode = mode;
-      this.#pathHead = undefined;
+      this.#pathHeadIsCurrent = false;
       this.#path = typeof result === 'string' ? result : undefined;
       this.#pathDefect = typeof result === 'string' ? undefined : result.ambiguous;
     }
@@ -126,7 +133,11 @@ export class Facts {
   pathHead(mode: PathNormalization): string | undefined {
     const path = this.path(mode);
     if (path === undefined) return undefined;
-    this.#pathHead ??= pathHead(path);
+    if (!this.#pathHeadIsCurrent) {
+      this.#pathHeadIsCurrent = true;
+      // Often that of the request before.
+      if (!startsWithSegment(path, this.#pathHead)) this.#pathHead = pathHead(path);
+    }
     return this.#pathHead;
   }
 
@@ -140,7 +151,8 @@ export class Facts {
   host(): string | undefined {
     if (!this.#hostRead) {
       this.#hostRead = true;
-      this.#host = (this.http?.host ?? this.header('host'))?.toLowerCase();
+      const host = this.http?.host ?? this.header('host');
+      this.#host = host === undefined ? undefined : lowerCase(host);
     }
     return this.#host;
   }
@@ -151,50 +163,78 @@ export class Facts {
     if (headers === undefined) return undefined;
     if (this.#headers !== undefined) return this.#headers.get(name);
     if (this.#headerName === name) return this.#headerValue;
-    if (this.#headerName !== undefined) {
+    if (this.#headerName !== undefined && this.#headerCount > fewHeaders) {
       // Many rules may ask for many names: the headers are gone through once, not once for each.
       this.#headers = indexHeaders(headers);
       return this.#headers.get(name);
     }
+    let count = 0;
+    let found: string | undefined;
+    // Names are compared without regard to case, so all of them have to be looked at.
+    for (const key in headers) {
+      count += 1;
+      if (key.length !== name.length || (key !== name && key.toLowerCase() !== name)) continue;
+      const text = Object.hasOwn(headers, key) ? headerText(headers[key]) : undefined;
+      if (text !== undefined) found = found === undefined ? text : `${found},${text}`;
+    }
     this.#headerName = name;
-    this.#headerValue = findHeader(headers, name);
-    return this.#headerValue;
+    this.#headerValue = found;
+    this.#headerCount = count;
+    return found;
   }
 
   /** An address, `null` when there is none, undefined when it does not parse. */
-  ip(role: IpRole): IpWords | null | undefined {
+  ip(role: IpRole): Readonly<IpWords> | null | undefined {
     const { source, destination } = this.request;
     const text = role === 'source' ? source.ip : role === 'remote' ? (source.remoteIp ?? source.ip) : destination.ip;
     if (text === undefined) return null;
-    if (this.#ipTexts[role] !== text) {
-      this.#ips[role] = typeof text === 'string' ? parseIpWords(text) : undefined;
-      this.#ipTexts[role] = text;
+    const known = this.#ips[role];
+    if (known.text !== text) {
+      known.text = text;
+      known.isIp = typeof text === 'string' && parseIpWords(text, known.words);
     }
-    return this.#ips[role];
+    return known.isIp ? known.words : undefined;
   }
 
   /** The values of a claim of the validated token; none when it is absent or neither text nor a list. */
   claim(path: readonly string[]): readonly string[] {
-    const { jwt } = this.request;
-    let value: unknown = jwt?.claims;
-    for (const name of path) {
-      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return none;
-      value = (value as Record<string, unknown>)[name];
-    }
-    const last = path.at(-1) ?? '';
-    const splits = spaceDelimited.has(last) || jwt?.spaceDelimitedClaims?.includes(last) === true;
-    if (typeof value === 'string') return splits ? value.split(' ').filter((part) => part !== '') : [value];
-    if (Array.isArray(value)) return value.filter((item) => typeof item === 'string');
-    return none;
+    const value = this.#claimAt(path);
+    if (typeof value === 'string')
+      return this.#isSplit(path) ? value.split(' ').filter((part) => part !== '') : [value];
+    return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : none;
   }
 
-  /** `iss/sub` of the validated token; undefined unless both are there. */
-  requestPrincipal(): readonly [issuer: string, subject: string] | undefined {
-    const [issuer] = this.claim(issuerClaim);
-    const [subject] = this.claim(subjectClaim);
-    return issuer === undefined || subject === undefined || issuer === '' || subject === ''
-      ? undefined
-      : [issuer, subject];
+  /** Whether any value of a claim matches; allocates nothing unless the claim is split. */
+  claimMatches(path: readonly string[], matcher: StringMatcher): boolean {
+    const value = this.#claimAt(path);
+    if (typeof value === 'string') {
+      if (!value.includes(' ') || !this.#isSplit(path))
+        return (value !== '' || !this.#isSplit(path)) && matcher.test(value);
+      return value.split(' ').some((part) => part !== '' && matcher.test(part));
+    }
+    if (!Array.isArray(value)) return false;
+    for (const item of value as readonly unknown[]) if (typeof item === 'string' && matcher.test(item)) return true;
+    return false;
+  }
+
+  /** The issuer or the subject of the validated token; undefined when it is absent or empty. */
+  tokenPart(name: 'iss' | 'sub'): string | undefined {
+    const value = this.#claimAt(name === 'iss' ? issuerClaim : subjectClaim);
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  }
+
+  #claimAt(path: readonly string[]): unknown {
+    let value: unknown = this.request.jwt?.claims;
+    for (const name of path) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
+      value = (value as Record<string, unknown>)[name];
+    }
+    return value;
+  }
+
+  #isSplit(path: readonly string[]): boolean {
+    const last = path.at(-1) ?? '';
+    return spaceDelimited.has(last) || this.request.jwt?.spaceDelimitedClaims?.includes(last) === true;
   }
 }
 
@@ -206,17 +246,8 @@ function headerText(value: string | readonly string[] | undefined): string | und
   return value.length === 0 ? undefined : value.join(',');
 }
 
-/** Names are compared without regard to case, so all of them have to be looked at. */
-function findHeader(headers: Headers, name: string): string | undefined {
-  let found: string | undefined;
-  for (const key of Object.keys(headers)) {
-    if (key.length !== name.length || (key !== name && key.toLowerCase() !== name)) continue;
-    const text = headerText(headers[key]);
-    if (text === undefined) continue;
-    found = found === undefined ? text : `${found},${text}`;
-  }
-  return found;
-}
+/** So many headers are gone through for each name that is asked for. */
+const fewHeaders = 16;
 
 function indexHeaders(headers: Headers): Map<string, string> {
   const index = new Map<string, string>();
@@ -236,6 +267,20 @@ const subjectClaim: readonly string[] = Object.freeze(['sub']);
 
 function isCommonMethod(method: string): boolean {
   return method === 'GET' || method === 'POST' || method === 'PUT' || method === 'DELETE' || method === 'HEAD';
+}
+
+function startsWithSegment(path: string, segment: string): boolean {
+  const end = segment.length + 1;
+  return (end === path.length || path.charCodeAt(end) === 47) && path.startsWith(segment, 1);
+}
+
+/** As `toLowerCase`, which makes a new text even of one that is in lower case. */
+function lowerCase(text: string): string {
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code > 127 || (code >= 65 && code <= 90)) return text.toLowerCase();
+  }
+  return text;
 }
 
 /** The first segment of a path that starts with a slash. */

@@ -1,24 +1,37 @@
 /** IP blocks, compared as numbers: an address is parsed once for each request and then only masked. */
 import { Cidr, ipBytes, tryParseIp } from '../core/index.js';
 
-/** An address as four 32-bit words; IPv4 uses the last one and `isV4`. */
-export interface IpWords {
-  readonly isV4: boolean;
-  readonly words: readonly [number, number, number, number];
+/** An address as four 32-bit words, signed; IPv4 uses the last one and `isV4`. */
+export class IpWords {
+  isV4 = true;
+  first = 0;
+  second = 0;
+  third = 0;
+  last = 0;
 }
 
-/** Undefined for what is not an address. IPv4-mapped IPv6 is IPv4. */
-export function parseIpWords(text: string): IpWords | undefined {
+/** Fills in `into`, or returns false for what is not an address. IPv4-mapped IPv6 is IPv4. Allocates nothing for IPv4. */
+export function parseIpWords(text: string, into: IpWords): boolean {
   const v4 = parseIpv4(text);
-  if (v4 !== undefined) return { isV4: true, words: [0, 0, 0, v4] };
+  if (v4 !== undefined) {
+    setWords(into, true, 0, 0, 0, v4);
+    return true;
+  }
   const canonical = tryParseIp(text);
-  if (canonical === undefined) return undefined;
+  if (canonical === undefined) return false;
   const bytes = ipBytes(canonical);
-  const word = (at: number): number =>
-    (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>>
-    0;
-  if (bytes.length === 4) return { isV4: true, words: [0, 0, 0, word(0)] };
-  return { isV4: false, words: [word(0), word(4), word(8), word(12)] };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length === 4) setWords(into, true, 0, 0, 0, view.getInt32(0));
+  else setWords(into, false, view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12));
+  return true;
+}
+
+function setWords(into: IpWords, isV4: boolean, first: number, second: number, third: number, last: number): void {
+  into.isV4 = isV4;
+  into.first = first | 0;
+  into.second = second | 0;
+  into.third = third | 0;
+  into.last = last | 0;
 }
 
 /** Dotted decimal without leading zeros; undefined for anything else. */
@@ -45,15 +58,16 @@ function parseIpv4(text: string): number | undefined {
 }
 
 interface Block {
-  readonly address: IpWords;
-  readonly masks: readonly [number, number, number, number];
+  readonly address: Readonly<IpWords>;
+  readonly mask: Readonly<IpWords>;
 }
 
 /** Why `text` is no IP or IP block, or undefined when it is one. Host bits may be set: `10.1.2.3/8` means `10.0.0.0/8`. */
 export function ipBlockDefect(text: string): string | undefined {
   const [address = '', length, ...rest] = text.split('/');
-  const parsed = parseIpWords(address);
-  if (parsed === undefined || rest.length > 0) return 'write an address such as 10.0.0.1 or a block such as 10.0.0.0/8';
+  const parsed = new IpWords();
+  if (!parseIpWords(address, parsed) || rest.length > 0)
+    return 'write an address such as 10.0.0.1 or a block such as 10.0.0.0/8';
   const widest = parsed.isV4 ? 32 : 128;
   if (length !== undefined && (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > widest)) {
     return `the prefix length must be 0 to ${String(widest)}`;
@@ -63,15 +77,19 @@ export function ipBlockDefect(text: string): string | undefined {
 
 function parseBlock(text: string): Block {
   const [addressText = '', length] = text.split('/');
-  const address = parseIpWords(addressText);
+  const address = new IpWords();
   // Only what `ipBlockDefect` has nothing against comes here; Cidr says what is wrong otherwise.
-  if (address === undefined) throw new TypeError(`not an IP block: ${Cidr.parse(text).toString()}`);
-  const bits = length === undefined ? (address.isV4 ? 32 : 128) : Number(length);
-  const mask = (from: number): number => {
+  if (!parseIpWords(addressText, address)) throw new TypeError(`not an IP block: ${Cidr.parse(text).toString()}`);
+  const { isV4 } = address;
+  const bits = length === undefined ? (isV4 ? 32 : 128) : Number(length);
+  const maskAt = (from: number): number => {
     const kept = Math.min(32, Math.max(0, bits - from));
-    return kept === 0 ? 0 : (0xffffffff << (32 - kept)) >>> 0;
+    return kept === 0 ? 0 : 0xffffffff << (32 - kept);
   };
-  return { address, masks: address.isV4 ? [0, 0, 0, mask(0)] : [mask(0), mask(32), mask(64), mask(96)] };
+  const mask = new IpWords();
+  if (isV4) setWords(mask, true, 0, 0, 0, maskAt(0));
+  else setWords(mask, false, maskAt(0), maskAt(32), maskAt(64), maskAt(96));
+  return { address, mask };
 }
 
 export class IpBlockMatcher {
@@ -81,16 +99,14 @@ export class IpBlockMatcher {
     this.#blocks = blocks.map(parseBlock);
   }
 
-  test(ip: IpWords): boolean {
-    for (const { address, masks } of this.#blocks) {
-      if (address.isV4 !== ip.isV4) continue;
-      const mine = address.words;
-      const theirs = ip.words;
+  test(ip: Readonly<IpWords>): boolean {
+    for (const { address, mask } of this.#blocks) {
       if (
-        ((mine[0] ^ theirs[0]) & masks[0]) === 0 &&
-        ((mine[1] ^ theirs[1]) & masks[1]) === 0 &&
-        ((mine[2] ^ theirs[2]) & masks[2]) === 0 &&
-        ((mine[3] ^ theirs[3]) & masks[3]) === 0
+        address.isV4 === ip.isV4 &&
+        ((address.last ^ ip.last) & mask.last) === 0 &&
+        ((address.first ^ ip.first) & mask.first) === 0 &&
+        ((address.second ^ ip.second) & mask.second) === 0 &&
+        ((address.third ^ ip.third) & mask.third) === 0
       ) {
         return true;
       }

@@ -48,7 +48,11 @@ export function matchPathTemplate(template: PathTemplate, path: string): boolean
     if (path.charCodeAt(at) !== 47) return false;
     const slash = path.indexOf('/', at + 1);
     const end = slash < 0 ? path.length : slash;
-    if (wanted === undefined ? end === at + 1 : path.slice(at + 1, end) !== wanted) return false;
+    if (wanted === undefined) {
+      if (end === at + 1) return false;
+    } else if (end - at - 1 !== wanted.length || !path.startsWith(wanted, at + 1)) {
+      return false;
+    }
     at = end;
   }
   if (template.tail === undefined) return at === path.length;

@@ -185,7 +185,8 @@ function merge(sorted: readonly CompiledPolicy[], added: readonly CompiledPolicy
   return merged;
 }
 
-const none: readonly never[] = Object.freeze([]);
+/** Not frozen, so that loops meet one kind of list and allocate nothing. */
+const none: readonly never[] = [];
 
 function orNone<T>(list: readonly T[]): readonly T[] {
   return list.length === 0 ? none : list;
@@ -213,12 +214,10 @@ function isShadow(policy: CompiledPolicy): boolean {
   return policy.head.dryRun && (policy.head.action === 'ALLOW' || policy.head.action === 'DENY');
 }
 
-const noTiers: readonly Tier[] = Object.freeze([]);
-
 function* buildTiers(policies: readonly CompiledPolicy[], tables: KeyTables): Generator<void, readonly Tier[]> {
   const numbers = new Set<number>();
   for (const { head } of policies) if (head.tier !== undefined) numbers.add(head.tier);
-  if (numbers.size === 0) return noTiers;
+  if (numbers.size === 0) return none;
   const tiers: Tier[] = [];
   for (const tier of [...numbers].sort((one, other) => one - other)) {
     const members = policies.filter((policy) => policy.head.tier === tier);

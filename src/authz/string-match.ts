@@ -43,7 +43,8 @@ export class StringMatcher {
   }
 }
 
-const none: readonly string[] = Object.freeze([]);
+/** Not frozen, so that loops meet one kind of list and allocate nothing. */
+const none: readonly string[] = [];
 
 /** A few strings are found faster, and kept in far less memory, in an array. */
 export type SmallSet = ReadonlySet<string> | readonly string[];

@@ -29,15 +29,17 @@ export class RequestPrincipalsTerm extends HttpTerm {
 
   protected override holds(facts: Facts): TermValue {
     if (facts.http === undefined) return needsHttp;
-    const principal = facts.requestPrincipal();
-    if (principal === undefined) return no;
-    for (const { issuer, subject } of this.#patterns)
-      if (issuer.test(principal[0]) && subject.test(principal[1])) return yes;
+    const by = facts.tokenPart('iss');
+    const about = facts.tokenPart('sub');
+    if (by === undefined || about === undefined) return no;
+    for (const { issuer, subject } of this.#patterns) if (issuer.test(by) && subject.test(about)) return yes;
     return no;
   }
 
   override actual(facts: Facts): string | undefined {
-    return facts.requestPrincipal()?.join('/');
+    const issuer = facts.tokenPart('iss');
+    const subject = facts.tokenPart('sub');
+    return issuer === undefined || subject === undefined ? undefined : `${issuer}/${subject}`;
   }
 
   protected override single(value: string): Term {
@@ -58,8 +60,7 @@ export class ClaimTerm extends HttpTerm {
 
   protected override holds(facts: Facts): TermValue {
     if (facts.http === undefined) return needsHttp;
-    for (const value of facts.claim(this.#claim)) if (this.#matcher.test(value)) return yes;
-    return no;
+    return facts.claimMatches(this.#claim, this.#matcher) ? yes : no;
   }
 
   override actual(facts: Facts): string | undefined {
