@@ -7,7 +7,7 @@ import type { AuthorityState, RootEntry, TokenKey, TokenKeyEntry } from './autho
 import { CaError } from './errors.js';
 import { SerialQueue } from './serial-queue.js';
 import type { Signer } from './signer.js';
-import { publishedRoots, signingRoot } from './signing-root.js';
+import { publishedIntermediates, publishedRoots, signingRoot } from './signing-root.js';
 import type { SigningRoot } from './signing-root.js';
 import type { CaStore } from './store.js';
 
@@ -146,6 +146,7 @@ function bundleOf(trustDomain: TrustDomain, state: AuthorityState): TrustBundle 
   return TrustBundle.create({
     trustDomain,
     x509Authorities: publishedRoots(published(state.roots)),
+    x509Intermediates: publishedIntermediates(published(state.roots)),
     workloadTokenKeys: published(state.tokenKeys).map((entry) => publicJwk(tokenKey(entry))),
     jwtAuthorities: published(state.jwtKeys).map((entry) => publicJwk(tokenKey(entry))),
     denied: { serialNumbers: valuesOf('serial-number'), spiffeIds: valuesOf('spiffe-id'), nodes: valuesOf('node') },

@@ -82,6 +82,17 @@ export function publishedRoots(entries: readonly RootEntry[]): readonly string[]
   return [...new Set(entries.map(({ certificatePem, external }) => external?.rootPem ?? certificatePem))];
 }
 
+/** What stands between those roots and leaves, PEM, for peers that are shown leaves only. */
+export function publishedIntermediates(entries: readonly RootEntry[]): readonly string[] {
+  return [
+    ...new Set(
+      entries.flatMap(({ certificatePem, external }) =>
+        external === undefined ? [] : [certificatePem, ...external.intermediatesPem],
+      ),
+    ),
+  ];
+}
+
 function parsed(pems: readonly string[]): readonly X509Certificate[] {
   try {
     return pems.map((pem) => new X509Certificate(pem));

@@ -1,5 +1,5 @@
-/** The SPIFFE bundle format (SPIFFE Trust Domain and Bundle, section 4): a JWKS with two members of its own, and a third
- * of this mesh, `meshwright_denied`, which others must ignore. */
+/** The SPIFFE bundle format (SPIFFE Trust Domain and Bundle, section 4): a JWKS with two members of its own, and two
+ * of this mesh, `meshwright_denied` and `meshwright_intermediates`, which others must ignore. */
 import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import { SpiffeError } from './errors.js';
@@ -11,11 +11,14 @@ export const workloadTokenKeyUse = 'meshwright-workload-token';
 
 const maxTextLength = 1024 * 1024;
 const maxKeys = 256;
+const maxIntermediates = 32;
 const knownKeyTypes: readonly unknown[] = ['EC', 'RSA', 'OKP'];
 
 export interface BundleDocument {
   /** DER. */
   readonly x509Authorities: readonly Uint8Array[];
+  /** DER. Not trusted: what may stand between a leaf and an authority. */
+  readonly x509Intermediates: readonly Uint8Array[];
   readonly workloadTokenKeys: readonly Jwk[];
   readonly jwtAuthorities: readonly Jwk[];
   readonly sequence: number;
@@ -25,14 +28,16 @@ export interface BundleDocument {
 }
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const certificateText = z.string().max(32 * 1024);
 const documentSchema = z.object({
   keys: z.array(z.looseObject({ kty: z.string(), use: z.string().optional() })).max(maxKeys),
   spiffe_sequence: count.optional(),
   spiffe_refresh_hint: count.optional(),
   meshwright_denied: z.unknown().optional(),
+  meshwright_intermediates: z.array(certificateText).max(maxIntermediates).optional(),
 });
 // Exactly one certificate per entry; its public key stands in the entry too and is not read: the certificate has it.
-const x5cSchema = z.tuple([z.string().max(32 * 1024)]);
+const x5cSchema = z.tuple([certificateText]);
 
 /** Throws `SPIFFE_BUNDLE_MALFORMED`. */
 export function parseBundleDocument(json: unknown): BundleDocument {
@@ -50,6 +55,7 @@ export function parseBundleDocument(json: unknown): BundleDocument {
   const ofUse = (use: string): typeof known => known.filter((key) => key.use === use);
   return {
     x509Authorities: ofUse('x509-svid').map((key) => readX5c(key['x5c'])),
+    x509Intermediates: (result.data.meshwright_intermediates ?? []).map((text) => readX5c([text])),
     workloadTokenKeys: ofUse(workloadTokenKeyUse).map(readPublicJwk),
     jwtAuthorities: ofUse('jwt-svid').map(readPublicJwk),
     sequence,
@@ -67,6 +73,9 @@ export function writeBundleDocument(document: BundleDocument): Readonly<Record<s
     ],
     spiffe_sequence: document.sequence,
     ...(document.refreshHintSeconds === undefined ? {} : { spiffe_refresh_hint: document.refreshHintSeconds }),
+    ...(document.x509Intermediates.length === 0
+      ? {}
+      : { meshwright_intermediates: document.x509Intermediates.map((der) => Buffer.from(der).toString('base64')) }),
     ...(document.denied === undefined ? {} : { meshwright_denied: document.denied }),
   };
 }
@@ -81,7 +90,7 @@ function readX5c(value: unknown): Uint8Array {
   const [text] = result.success ? result.data : [''];
   const bytes = Buffer.from(text, 'base64');
   if (bytes.length === 0 || bytes.toString('base64') !== text) {
-    throw malformed('an x509-svid key has no x5c with exactly one certificate in base64');
+    throw malformed('a certificate is not one certificate in base64 (the x5c of an x509-svid key has exactly one)');
   }
   return new Uint8Array(bytes);
 }

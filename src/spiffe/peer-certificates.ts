@@ -10,7 +10,7 @@ const maxChain = 16;
  * Not verified: give the result to `verifyX509Svid`.
  *
  * Not guaranteed: on Node 24 a server is shown the client's leaf only, so clients whose chain has intermediates are
- * refused there unless the bundle holds the intermediate.
+ * refused there unless the bundle holds them (`x509Intermediates`), as the bundle of a `SpiffeCA` does.
  */
 export function peerCertificates(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = [];

@@ -17,6 +17,11 @@ export interface TrustBundleOptions {
   readonly trustDomain: string | TrustDomain;
   /** Root certificates: PEM text (of one or more), DER, or certificates. Each must be a CA certificate. */
   readonly x509Authorities: readonly (string | Uint8Array | X509Certificate)[];
+  /**
+   * CA certificates that may stand between a leaf and an authority. They are not trusted: they complete the chain of a peer
+   * whose TLS shows only its leaf, as Node 24 does with clients. Default: none.
+   */
+  readonly x509Intermediates?: readonly (string | Uint8Array | X509Certificate)[] | undefined;
   /** Public P-256 keys that sign workload tokens, each with a `kid` of its own. */
   readonly workloadTokenKeys?: readonly Jwk[] | undefined;
   /** Public keys that sign JWT-SVIDs, each with a `kid` of its own. Never accepted for workload tokens. */
@@ -32,6 +37,7 @@ export interface TrustBundleOptions {
 /** What verification needs of a bundle, parsed once; kept out of the public class. */
 interface ParsedBundle {
   readonly roots: readonly Certificate[];
+  readonly intermediates: readonly Certificate[];
   readonly tokenKeys: ReadonlyMap<string, KeyObject>;
   readonly jwtKeys: ReadonlyMap<string, KeyObject>;
 }
@@ -46,6 +52,8 @@ export class TrustBundle {
   readonly trustDomain: TrustDomain;
   readonly x509AuthoritiesPem: readonly string[];
   readonly x509Authorities: readonly X509Certificate[];
+  /** Not trusted; see `TrustBundleOptions`. */
+  readonly x509IntermediatesPem: readonly string[];
   readonly workloadTokenKeys: readonly Jwk[];
   readonly jwtAuthorities: readonly Jwk[];
   /** Identities that are refused although their certificates and tokens verify. */
@@ -55,9 +63,11 @@ export class TrustBundle {
 
   private constructor(trustDomain: TrustDomain, document: BundleDocument) {
     this.trustDomain = trustDomain;
-    const roots = document.x509Authorities.map(readRoot);
+    const roots = document.x509Authorities.map(readSigner);
+    const intermediates = document.x509Intermediates.map(readSigner);
     this.x509Authorities = Object.freeze(roots.map((root) => root.x509));
     this.x509AuthoritiesPem = Object.freeze(roots.map((root) => writePem(root.der, 'CERTIFICATE')));
+    this.x509IntermediatesPem = Object.freeze(intermediates.map(({ der }) => writePem(der, 'CERTIFICATE')));
     this.workloadTokenKeys = uniqueKeys(document.workloadTokenKeys);
     this.jwtAuthorities = uniqueKeys(document.jwtAuthorities);
     for (const key of this.workloadTokenKeys) {
@@ -68,6 +78,7 @@ export class TrustBundle {
     this.refreshHintSeconds = document.refreshHintSeconds;
     parsedBundles.set(this, {
       roots,
+      intermediates,
       tokenKeys: importKeys(this.workloadTokenKeys),
       jwtKeys: importKeys(this.jwtAuthorities),
     });
@@ -83,6 +94,7 @@ export class TrustBundle {
     const trustDomain = toTrustDomain(options.trustDomain);
     return new TrustBundle(trustDomain, {
       x509Authorities: options.x509Authorities.flatMap(toDer),
+      x509Intermediates: (options.x509Intermediates ?? []).flatMap(toDer),
       workloadTokenKeys: (options.workloadTokenKeys ?? []).map(readPublicJwk),
       jwtAuthorities: (options.jwtAuthorities ?? []).map(readPublicJwk),
       sequence,
@@ -104,6 +116,7 @@ export class TrustBundle {
   toJSON(): Readonly<Record<string, unknown>> {
     return writeBundleDocument({
       x509Authorities: rootsOf(this).map((root) => root.der),
+      x509Intermediates: intermediatesOf(this).map(({ der }) => der),
       workloadTokenKeys: this.workloadTokenKeys,
       jwtAuthorities: this.jwtAuthorities,
       sequence: this.sequence,
@@ -112,7 +125,7 @@ export class TrustBundle {
     });
   }
 
-  /** Same trust domain, same authorities in the same order, same deny list; the sequence number does not count. */
+  /** Same trust domain, same authorities and intermediates in the same order, same deny list; the sequence number does not count. */
   equals(other: TrustBundle): boolean {
     return this.trustDomain.equals(other.trustDomain) && contentOf(this) === contentOf(other);
   }
@@ -121,6 +134,11 @@ export class TrustBundle {
 /** The parsed roots, for verification. */
 export function rootsOf(bundle: TrustBundle): readonly Certificate[] {
   return parsedBundles.get(bundle)?.roots ?? [];
+}
+
+/** The parsed intermediates, for verification. */
+export function intermediatesOf(bundle: TrustBundle): readonly Certificate[] {
+  return parsedBundles.get(bundle)?.intermediates ?? [];
 }
 
 /** The workload token key of that `kid`, ready to verify with. */
@@ -138,16 +156,20 @@ function importKeys(keys: readonly Jwk[]): ReadonlyMap<string, KeyObject> {
 }
 
 function contentOf(bundle: TrustBundle): string {
-  return JSON.stringify([bundle.x509AuthoritiesPem, bundle.workloadTokenKeys, bundle.jwtAuthorities, bundle.denied]);
+  const { x509AuthoritiesPem, x509IntermediatesPem, workloadTokenKeys, jwtAuthorities, denied } = bundle;
+  return JSON.stringify([x509AuthoritiesPem, x509IntermediatesPem, workloadTokenKeys, jwtAuthorities, denied]);
 }
 
-function readRoot(der: Uint8Array): Certificate {
+function readSigner(der: Uint8Array): Certificate {
   try {
-    const root = readCertificate(der);
-    requireSignerProfile(root, 0);
-    return root;
+    const signer = readCertificate(der);
+    requireSignerProfile(signer, 0);
+    return signer;
   } catch (cause) {
-    throw malformed(`an X.509 authority is not usable: ${cause instanceof Error ? cause.message : ''}`, cause);
+    throw malformed(
+      `an X.509 authority or intermediate is not usable: ${cause instanceof Error ? cause.message : ''}`,
+      cause,
+    );
   }
 }
 

@@ -5,7 +5,7 @@ import { maxCertificateBytes, readCertificate } from './certificate.js';
 import { SpiffeError } from './errors.js';
 import { keyThumbprint } from './key-thumbprint.js';
 import type { SpiffeId } from './spiffe-id.js';
-import { rootsOf } from './trust-bundle.js';
+import { intermediatesOf, rootsOf } from './trust-bundle.js';
 import type { TrustBundle } from './trust-bundle.js';
 import { requireChain, requireValidNow } from './x509-chain.js';
 import { leafSpiffeId, requireLeafProfile } from './x509-profile.js';
@@ -77,8 +77,11 @@ export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid
   requireValidNow(leaf, 'certificate', now, clockSkewMs);
   const roots = rootsOf(bundle);
   // Node appends the root that it found itself (see `peerCertificates`); parsing it again would cost as much as the leaf.
-  const intermediates = otherDer.filter((der) => !roots.some((root) => Buffer.compare(root.der, der) === 0));
-  requireChain(leaf, { intermediates: intermediates.map(readCertificate), roots, nowMs: now, clockSkewMs });
+  const known = intermediatesOf(bundle);
+  const presented = otherDer
+    .filter((der) => ![...roots, ...known].some((each) => Buffer.compare(each.der, der) === 0))
+    .map(readCertificate);
+  requireChain(leaf, { intermediates: [...known, ...presented], roots, nowMs: now, clockSkewMs });
   const denied = bundle.denied.reasonFor({ spiffeId, serialNumber: leaf.serialNumber });
   if (denied !== undefined) {
     throw new SpiffeError('SPIFFE_X509_DENIED', `expected a peer that is not on the deny list, but ${denied}`, {

@@ -87,7 +87,9 @@ describeRequiring({ commands: ['openssl'] }, 'meshwright ca under an external ro
     expect(err).toContain('CA_CHAIN_KEY');
     expect(await ca('install', ...chain('third.csr', 'corporate'), '--reason', 'yearly')).toBe(0);
     expect(json()).toMatchObject({ phase: 'prepared' });
-    expect(await ca('rotate', 'activate')).toBe(0);
+    expect(await ca('rotate', 'activate')).toBe(2);
+    expect(err).toContain('CA_ROTATION_NOT_READY');
+    expect(await ca('rotate', 'activate', '--force')).toBe(0);
     await issue('web2');
     openssl('verify', '-x509_strict', '-CAfile', 'corporate.pem', '-untrusted', 'web2.pem', 'web2.pem');
     expect(await ca('csr', '--withdraw', '--json')).toBe(0);

@@ -29,6 +29,23 @@ function document(): { keys: Record<string, unknown>[]; [member: string]: unknow
 const parseCode = (json: unknown) => codeOf(() => TrustBundle.parse(json, td));
 
 describe('TrustBundle', () => {
+  test('keeps intermediates through its JSON form, and takes nothing else for one', () => {
+    const ca = TestCa.create({ intermediate: true });
+    const options = { trustDomain: td, x509Authorities: [ca.rootPem] };
+    const bundle = TrustBundle.create({ ...options, x509Intermediates: ca.intermediates });
+    const json = JSON.parse(JSON.stringify(bundle)) as Record<string, unknown>;
+    expect(json['meshwright_intermediates']).toHaveLength(1);
+    expect(TrustBundle.parse(json, td).x509IntermediatesPem).toEqual(bundle.x509IntermediatesPem);
+    expect(TrustBundle.parse(json, td).equals(bundle)).toBe(true);
+    expect(bundle.equals(TrustBundle.create(options))).toBe(false);
+    expect(bundle.x509AuthoritiesPem).toHaveLength(1);
+    const leaf = Buffer.from(ca.svid('spiffe://cluster.local/agent/a').certificates[0] ?? []).toString('base64');
+    const [good] = json['meshwright_intermediates'] as string[];
+    for (const wrong of ['x', {}, [1], [''], ['AAAA'], [leaf], [`${String(good)}=`], new Array(33).fill(good)]) {
+      expect(parseCode({ ...json, meshwright_intermediates: wrong })).toBe('SPIFFE_BUNDLE_MALFORMED');
+    }
+  });
+
   test('goes through its JSON form unchanged, as text and as a document', () => {
     const json = document();
     for (const input of [json, JSON.stringify(json)]) {

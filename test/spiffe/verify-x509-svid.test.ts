@@ -45,6 +45,22 @@ describe('a good X.509-SVID', () => {
     );
   });
 
+  test('through an intermediate of the bundle, for a peer that shows its leaf alone; which trusts nobody by itself', () => {
+    const ca = TestCa.create({ intermediate: true });
+    const svid = ca.svid(id);
+    const certificates = svid.certificates.slice(0, 1);
+    const verify = (x509Authorities: readonly string[], x509Intermediates: readonly Uint8Array[]) => () =>
+      verifyX509Svid({
+        certificates,
+        bundle: TrustBundle.create({ trustDomain: 'cluster.local', x509Authorities, x509Intermediates }),
+        now: Date.now(),
+      });
+    expect(codeOf(verify([ca.rootPem], []))).toBe('SPIFFE_X509_UNTRUSTED');
+    expect(verify([ca.rootPem], ca.intermediates)().spiffeId.toString()).toBe(id);
+    expect(codeOf(verify([], ca.intermediates))).toBe('SPIFFE_X509_UNTRUSTED');
+    expect(codeOf(verify([TestCa.create().rootPem], ca.intermediates))).toMatch(/^SPIFFE_X509_(UNTRUSTED|SIGNATURE)$/);
+  });
+
   test('through an intermediate, beside certificates that have nothing to do with it', () => {
     const ca = TestCa.create({ intermediate: true });
     const other = TestCa.create({ intermediate: true });

@@ -75,8 +75,8 @@ export class ExternalRoot {
   }
 
   /**
-   * Takes the certificate of the requested key as the next one to sign with: `rootRotation` is then `prepared`. When its
-   * root is published already, `activate` may follow at once; a new root is published first, as in any rotation.
+   * Takes the certificate of the requested key as the next one to sign with, and publishes its root and intermediates:
+   * `rootRotation` is then `prepared`, and goes on as with a root of our own.
    *
    * Throws `CA_CSR_MISSING`, `CA_CHAIN_KEY`, `CA_CHAIN_REFUSED`, `CA_ROTATION_PHASE`, the codes of signers, store and audit log.
    */
@@ -87,15 +87,14 @@ export class ExternalRoot {
         const message = 'expected no rotation of the root to be under way: finish or cancel it, then install the chain';
         throw new CaError('CA_ROTATION_PHASE', message);
       }
-      const { trustDomain, clock, signers, bundle } = this.#authority;
-      const nowMs = clock.now();
-      const accepted = await acceptChain(chain, { requested, trustDomain, nowMs, signers });
-      const known = bundle.current.x509AuthoritiesPem.includes(accepted.external?.rootPem ?? '');
+      const { trustDomain, clock, signers } = this.#authority;
+      const accepted = await acceptChain(chain, { requested, trustDomain, nowMs: clock.now(), signers });
       const entry: RootEntry = {
         ...accepted,
         state: 'prepared',
         usedUntilMs: 0,
-        readyAtMs: known ? nowMs : usedUntilMs(onlyActive(state.roots, 'root')),
+        // Also under a root that everybody knows: some are shown leaves only, and need the intermediate from the bundle.
+        readyAtMs: usedUntilMs(onlyActive(state.roots, 'root')),
       };
       await this.#record('root-install', certificatePin(entry), options);
       return { state: { ...state, roots: [...state.roots, entry] }, result: undefined };

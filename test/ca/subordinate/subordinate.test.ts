@@ -312,7 +312,7 @@ describe('a chain is refused', () => {
 describe('the next certificate', () => {
   const other = externalRoot(startMs, {}, 'P-384', 'other root');
 
-  it('of the same root signs at once, and nothing of before is refused', async () => {
+  it('of the same root waits until everybody has its intermediate, and nothing of before is refused', async () => {
     const { root, csrPem, install, clock } = await setup();
     const ca = await install(root.sign(csrPem));
     const old = await issue(ca);
@@ -320,8 +320,17 @@ describe('the next certificate', () => {
     expect(accepted(await issue(ca), ca.bundle.current, clock.now())).toBe(true);
     await ca.externalRoot.install({ chainPem: root.sign(next, { subject: 'mesh issuing 2' }), rootPem: root.pem });
     expect(ca.bundle.current.x509AuthoritiesPem).toEqual([root.pem]);
-    await ca.rootRotation.activate();
+    expect(ca.bundle.current.x509IntermediatesPem).toHaveLength(2);
+    expect(await codeOf(() => ca.rootRotation.activate())).toBe('CA_ROTATION_NOT_READY');
+    await ca.rootRotation.activate({ force: true });
     const young = await issue(ca);
+    // As a server on Node 24 sees its clients.
+    for (const svid of [old, young]) {
+      const certificates = svid.certificates.slice(0, 1);
+      expect(verifyX509Svid({ certificates, bundle: ca.bundle.current, now: clock.now() }).spiffeId.toString()).toBe(
+        agent,
+      );
+    }
     expect(young.certificates[1]).not.toEqual(old.certificates[1]);
     clock.advance(1.2 * hourMs - 1);
     await ca.rootRotation.retire({ force: true });
