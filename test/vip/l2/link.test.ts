@@ -267,6 +267,29 @@ describeRequiring(needs, 'a link', () => {
   });
 });
 
+describeRequiring(needs, 'a switch that snoops multicast', () => {
+  test('carries IPv6 probes between stations that do not have the address yet', async () => {
+    await using segment = await Segment.make();
+    const [a, b] = [await segment.station('a'), await segment.station('b')];
+    const [agentA, agentB] = [await LinkAgent.start(a), await LinkAgent.start(b)];
+    // The switch heeds who has joined what only once it has asked, for which it needs its own link-local address.
+    await expect
+      .poll(() => segment.switch.ip('-6', 'address', 'show', 'dev', 'br0', 'scope', 'link'), { timeout: 5000 })
+      .toMatch(/inet6 fe80::(?!.*tentative)/);
+    for (const querier of ['1', '0', '1']) {
+      const snooping = ['mcast_query_response_interval', '10', 'mcast_querier', querier];
+      await segment.switch.ip('link', 'set', 'br0', 'type', 'bridge', ...snooping);
+      await new Promise((resolve) => void setTimeout(resolve, 500));
+    }
+    for (let round = 0; round < 12; round += 1) {
+      const ip = `fd20::2:${round.toString(16)}`;
+      const later = new Promise((resolve) => void setTimeout(resolve, 25 * round));
+      const results = await Promise.all([agentA.probe(ip), later.then(() => agentB.probe(ip))]);
+      expect(results.filter(({ free }) => free).length, `${String(25 * round)} ms apart`).toBeLessThanOrEqual(1);
+    }
+  });
+});
+
 const prebuild = fileURLToPath(new URL(`../../../prebuilds/linux-${process.arch}/meshwright.node`, import.meta.url));
 
 describeRequiring({ root: true, native: true, commands: ['setpriv', 'ip'] }, 'without CAP_NET_RAW', () => {
