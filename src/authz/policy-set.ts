@@ -10,6 +10,9 @@ interface SelectorGroup {
   readonly group: PolicyGroup;
 }
 
+/** So many groups are looked through one by one. */
+const fewGroups = 16;
+
 /** The groups that apply to one request; reused. */
 export class Applicable {
   readonly groups: PolicyGroup[] = [];
@@ -17,17 +20,32 @@ export class Applicable {
   readonly uncertain: PolicyGroup[] = [];
   /** What any of the groups has (`PolicyGroup.has`). */
   has = 0;
+  readonly #many = new Set<PolicyGroup>();
 
   clear(): void {
     // Setting the length takes several times as long.
     while (this.groups.length > 0) this.groups.pop();
     while (this.uncertain.length > 0) this.uncertain.pop();
+    if (this.#many.size > 0) this.#many.clear();
     this.has = 0;
   }
 
   add(group: PolicyGroup): void {
     this.groups.push(group);
     this.has |= group.has;
+  }
+
+  /** Several services may share a group. */
+  addOnce(group: PolicyGroup): void {
+    if (this.groups.length < fewGroups ? this.groups.includes(group) : this.#known(group)) return;
+    this.add(group);
+  }
+
+  #known(group: PolicyGroup): boolean {
+    if (this.#many.size === 0) for (const each of this.groups) this.#many.add(each);
+    const known = this.#many.has(group);
+    this.#many.add(group);
+    return known;
   }
 
   addUncertain(group: PolicyGroup): void {
@@ -173,7 +191,7 @@ export class PolicySet {
       const group =
         this.#services.get(service) ??
         (service.includes('/') ? undefined : this.#services.get(`${destination.namespace}/${service}`));
-      if (group !== undefined && !into.groups.includes(group)) into.add(group);
+      if (group !== undefined) into.addOnce(group);
     }
     if (this.#servicesOf.size > 0) this.#collectServicesOf(destination.namespace, services, into);
   }
@@ -182,7 +200,7 @@ export class PolicySet {
     for (const service of services) {
       const namespace = service.includes('/') ? service.slice(0, service.indexOf('/')).replace(/^.*:/, '') : own;
       const group = this.#servicesOf.get(namespace);
-      if (group !== undefined && !into.groups.includes(group)) into.add(group);
+      if (group !== undefined) into.addOnce(group);
     }
   }
 

@@ -108,3 +108,31 @@ describe('one engine, request after request', () => {
     );
   });
 });
+
+describe('a destination of many services', () => {
+  it('has the policies of each, once', () => {
+    const services = Array.from({ length: 40 }, (_, index) => `s${String(index)}`);
+    const engine = AuthzEngine.compile(
+      services.map((name, index) => ({
+        apiVersion: 'novaedge.io/v1alpha1',
+        kind: 'ProxyPolicy',
+        metadata: { name, namespace: 'shop' },
+        spec: {
+          type: 'MeshAuthorization',
+          targetRef: { kind: 'Service', name },
+          action: 'DENY',
+          rules: [{ to: [{ ports: [1000 + index] }] }],
+        },
+      })),
+    );
+    const at = (port: number): AuthzRequest => ({
+      source: {},
+      destination: { namespace: 'shop', services: [...services, ...services.map((name) => `shop/${name}`)], port },
+    });
+    for (let index = 0; index < 40; index += 1) expect(engine.authorize(at(1000 + index)).allowed).toBe(false);
+    expect(engine.authorize(at(1)).allowed).toBe(true);
+    expect(engine.explain(at(1)).considered).toHaveLength(40);
+    const one: AuthzRequest = { source: {}, destination: { namespace: 'shop', services: ['s3'], port: 1004 } };
+    expect(engine.authorize(one).allowed).toBe(true);
+  });
+});
