@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import { describeError, noObserver, notify, silentLogger, systemClock } from '../core/index.js';
 import type { Clock, Logger, Observer } from '../core/index.js';
@@ -113,7 +114,7 @@ class CaRequests {
     this.#requireKnown(node, 'it cannot join');
     ca.denyList.require(spiffeId, node);
     const { spki: publicKey } = publicKeyOfCsr(request.csr);
-    await confirm?.({ signal });
+    await confirm?.({ key: createHash('sha256').update(publicKey).digest('base64url'), signal });
     const issued = await ca.issueX509Svid({ spiffeId, publicKey, ttlMs: svidTtlMs, requester: how });
     this.#logger.info('node joined', {
       node,

@@ -45,7 +45,7 @@ export { JwtSvidIssuer } from './jwt-svid-issuer.js';
 export type { IssuedJwtSvid, JwtSvidIssuerOptions, JwtSvidRequest } from './jwt-svid-issuer.js';
 export { JoinTokens } from './join-tokens.js';
 export type { JoinToken, JoinTokenRequest } from './join-tokens.js';
-export type { Attestation, AttestationEvidence, Attestor } from './attestation/attestor.js';
+export type { Attestation, AttestationConfirmOptions, AttestationEvidence, Attestor } from './attestation/attestor.js';
 export { joinTokenAttestor } from './attestation/join-token-attestor.js';
 export { kubernetesTokenAttestor } from './attestation/kubernetes-attestor.js';
 export type { KubernetesTokenAttestorOptions } from './attestation/kubernetes-attestor.js';

@@ -1,4 +1,5 @@
 import { createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import {
   LatestValueCell,
   describeError,
@@ -104,6 +105,8 @@ export class SvidRenewer implements Closable {
   #identity: AgentIdentity;
   #schedule: RenewalSchedule;
   #lastFailure: string | undefined;
+  /** Of the attestation under way, one for all its attempts. */
+  #attestationKey: KeyObject | undefined;
   #running: Promise<void> = Promise.resolve();
 
   private constructor(options: SvidRenewerOptions, first: AgentIdentity, how: How) {
@@ -242,8 +245,10 @@ export class SvidRenewer implements Closable {
     }
     const leftMs = this.#identity.svid.notAfter.getTime() - this.#clock.now();
     const timeoutMs = expired ? 15_000 : attemptTimeoutMs(leftMs);
+    if (expired) this.#attestationKey ??= generateKey('P-256');
+    const key = (expired ? this.#attestationKey : undefined) ?? generateKey('P-256');
     const next = await withTimeout(this.#clock, timeoutMs, this.#stop.signal, (signal) =>
-      obtain(this.#options, this.#clock, request, signal),
+      obtain(this.#options, this.#clock, request, signal, key),
     );
     await this.#prepare(next.svid, timeoutMs);
     await this.#publish(next, expired ? 'attested' : 'renewed');
@@ -265,6 +270,7 @@ export class SvidRenewer implements Closable {
     const current = this.#identity.bundle;
     const bundle = next.bundle.sequence >= current.sequence ? next.bundle : current;
     this.#identity = { ...next, bundle };
+    this.#attestationKey = undefined;
     // Kept first: after a crash in between, the one on disk is the one that peers have seen, or newer.
     await save(this.#options, this.#identity);
     this.#lastFailure = undefined;
@@ -358,13 +364,15 @@ async function takeKept(options: SvidRenewerOptions): Promise<AgentIdentity | un
   }
 }
 
+/** With one key for all attempts: evidence that was used up by an answer that got lost may then be good once more. */
 async function attestUntilAnswered(options: SvidRenewerOptions, attest: SvidRequest): Promise<AgentIdentity> {
+  const key = generateKey('P-256');
   const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
   const signal = options.signal ?? new AbortController().signal;
   const backoff = new Backoff({ firstMs: 250, maxMs: 10_000 }, random);
   for (;;) {
     try {
-      return await withTimeout(clock, 15_000, signal, (attempt) => obtain(options, clock, attest, attempt));
+      return await withTimeout(clock, 15_000, signal, (attempt) => obtain(options, clock, attest, attempt, key));
     } catch (error) {
       signal.throwIfAborted();
       if (!isMeshwrightError(error) || !passing.has(error.code)) throw error;
@@ -374,14 +382,14 @@ async function attestUntilAnswered(options: SvidRenewerOptions, attest: SvidRequ
   }
 }
 
-/** A fresh key, a request for it, and the identity that comes of it. */
+/** A request for `privateKey`, and the identity that comes of it. */
 async function obtain(
   { spiffeId }: SvidRenewerOptions,
   clock: Clock,
   request: SvidRequest,
   signal: AbortSignal,
+  privateKey: KeyObject,
 ): Promise<AgentIdentity> {
-  const privateKey = generateKey('P-256');
   const grant = await request(await createCsr(privateKey), { signal });
   return identityFromGrant(grant, privateKey, { spiffeId, trustDomain: spiffeId.trustDomain, nowMs: clock.now() });
 }

@@ -7,6 +7,7 @@ import { SpiffeId, TrustBundle, verifyX509Svid } from 'meshwright/spiffe';
 import type { X509Svid } from 'meshwright/spiffe';
 import { meshMetrics } from 'meshwright/telemetry';
 import { FakeClock } from 'meshwright/testing';
+import { publicKeyOfCsr } from '../../src/ca/csr.js';
 import { agent, codeOf, recordingLogger, testDirectory, until } from './support.js';
 import type { LogLine } from './support.js';
 
@@ -420,6 +421,34 @@ describe('what the CA answers', () => {
       return made.asked.attest > 1;
     });
     await starting;
+  });
+
+  it('asks with one key until it is answered, and with another the next time', async () => {
+    const made = await setup();
+    const keys: string[] = [];
+    const grant = localGrants(made.ca, spiffeId, { ttlMs: hour });
+    let answers = 0;
+    const attest: SvidRequest = (csr, options) => {
+      keys.push(Buffer.from(publicKeyOfCsr(csr).spki).toString('base64'));
+      answers += 1;
+      return answers % 3 === 0 ? grant(csr, options) : Promise.reject(new CaError('CA_UNAVAILABLE', 'lost'));
+    };
+    const moving = async (done: () => boolean): Promise<void> => {
+      await until(() => {
+        made.clock.advance(500);
+        return done();
+      });
+    };
+    const starting = made.start({ attest, renew: () => () => Promise.reject(new Error('never')) });
+    await moving(() => keys.length === 3);
+    const renewer = await starting;
+    const first = renewer.svid.current;
+    made.clock.jumpWall(2 * hour);
+    await moving(() => renewer.svid.current !== first);
+    expect(keys).toHaveLength(6);
+    expect(new Set(keys.slice(0, 3)).size).toBe(1);
+    expect(new Set(keys.slice(3)).size).toBe(1);
+    expect(keys[3]).not.toBe(keys[0]);
   });
 
   it('is no longer waited for once the start is given up', async () => {

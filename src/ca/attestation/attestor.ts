@@ -16,7 +16,13 @@ export interface Attestation {
    * The last step, taken once and only when nothing else stands against the request: what uses the evidence up, or asks
    * somebody else. When it rejects, nothing is issued.
    */
-  readonly confirm?: ((options: { readonly signal: AbortSignal }) => Promise<void>) | undefined;
+  readonly confirm?: ((options: AttestationConfirmOptions) => Promise<void>) | undefined;
+}
+
+export interface AttestationConfirmOptions {
+  /** SHA-256 of the key that the certificate is for, base64url: possession of it has been shown. */
+  readonly key: string;
+  readonly signal: AbortSignal;
 }
 
 /**

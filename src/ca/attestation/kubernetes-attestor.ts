@@ -1,7 +1,7 @@
 import { silentLogger, systemClock } from '../../core/index.js';
 import type { Clock, Logger } from '../../core/index.js';
 import { CaError } from '../errors.js';
-import type { Attestation, Attestor } from './attestor.js';
+import type { Attestation, AttestationConfirmOptions, Attestor } from './attestor.js';
 import { LoadedKeys, staticKeys } from './key-source.js';
 import type { KeySource } from './key-source.js';
 import { KubernetesServer } from './kubernetes-server.js';
@@ -39,7 +39,7 @@ export interface KubernetesTokenAttestorOptions {
   readonly clockSkewMs?: number | undefined;
   /** Default RS256, ES256, ES384 and ES512; there are no others. */
   readonly algorithms?: readonly KubernetesTokenAlgorithm[] | undefined;
-  /** Each token is taken once. Default true; false where agents start again without a disk before their token is replaced. */
+  /** Each token is taken for one key, so once by each agent. Default true; false where agents start again without a disk before their token is replaced. */
   readonly singleUse?: boolean | undefined;
   /** Remembers used tokens: `await ca.usedEvidence()`. Default: a memory that a restart of this process wipes. */
   readonly used?: UsedEvidence | undefined;
@@ -55,7 +55,7 @@ const keysPath = 'openid/v1/jwks';
  * and short-lived; when it is bound to a pod and its node; and when the API server, where one is given, says the same.
  *
  * Does not show that the sender is that pod: a token is a bearer token, which is why it is short, ours alone, and taken
- * once. Throws `CA_REQUEST_INVALID` for options out of bounds.
+ * for one key only. Throws `CA_REQUEST_INVALID` for options out of bounds.
  *
  * @example
  * const attestor = kubernetesTokenAttestor({
@@ -74,23 +74,27 @@ export function kubernetesTokenAttestor(options: KubernetesTokenAttestorOptions)
   const keys = keySourceOf(options.jwks, server, clock, logger);
   const used = options.used ?? UsedEvidence.inMemory({ clock });
 
-  const confirm = async (token: string, facts: KubernetesTokenFacts, signal: AbortSignal): Promise<void> => {
+  const confirm = async (
+    token: string,
+    facts: KubernetesTokenFacts,
+    { key, signal }: AttestationConfirmOptions,
+  ): Promise<void> => {
+    if (singleUse && used.isSpent(facts.digest, key)) throw usedBefore(facts);
     if (server !== undefined && review) await reviewToken(server, token, policy.audience, facts, signal);
     if (!singleUse) return;
     const { digest, expiresAtMs: endsMs } = facts;
     // Last: a token that could not be reviewed may be tried again.
-    if (!(await used.use({ digest, endsMs, node: facts.node.name }))) throw usedBefore(facts);
+    if (!(await used.use({ digest, key, endsMs, node: facts.node.name }))) throw usedBefore(facts);
   };
   return Object.freeze({
     type: kubernetesTokenEvidence,
     attest: async (token: string, { signal }: { readonly signal: AbortSignal }): Promise<Attestation> => {
       const facts = await verifyKubernetesToken(token, policy, keys, clock.now(), signal);
-      if (singleUse && used.has(facts.digest)) throw usedBefore(facts);
       const { pod, node } = facts;
       return Object.freeze({
         node: node.name,
         how: `Kubernetes token of pod ${policy.namespace}/${pod.name} (${pod.uid}) on node ${node.name} (${node.uid})`,
-        confirm: (confirming: { readonly signal: AbortSignal }) => confirm(token, facts, confirming.signal),
+        confirm: (confirming: AttestationConfirmOptions) => confirm(token, facts, confirming),
       });
     },
   });

@@ -19,7 +19,7 @@ const rememberMs = 24 * 60 * 60 * 1000;
 
 const documentSchema = z.strictObject({
   format: z.literal('meshwright-used-evidence/1'),
-  used: z.array(z.strictObject({ digest: z.string(), node: z.string(), untilMs: z.number() })),
+  used: z.array(z.strictObject({ digest: z.string(), key: z.string(), node: z.string(), untilMs: z.number() })),
 });
 type Entry = z.output<typeof documentSchema>['used'][number];
 
@@ -27,13 +27,15 @@ type Entry = z.output<typeof documentSchema>['used'][number];
 export interface EvidenceUse {
   /** Stands for the evidence and does not reveal it. */
   readonly digest: string;
+  /** Names the key that the evidence is used for. */
+  readonly key: string;
   readonly node: string;
   /** When the evidence ends by itself, in ms. */
   readonly endsMs: number;
 }
 
 /**
- * Remembers what evidence was used, so that it is not accepted twice, also after a restart. It holds digests, never the
+ * Remembers what evidence was used, so that it is not accepted for a second key, also after a restart. It holds digests, never the
  * evidence. Made by `SpiffeCA.usedEvidence`.
  */
 export class UsedEvidence {
@@ -63,25 +65,29 @@ export class UsedEvidence {
     }
   }
 
-  has(digest: string): boolean {
-    return this.#used.has(digest);
+  /** Whether it was used for another key than `key`. */
+  isSpent(digest: string, key: string): boolean {
+    const before = this.#used.get(digest);
+    return before !== undefined && before.key !== key;
   }
 
   /**
-   * Uses evidence up: false when it was before. Resolves only when the store knows it.
+   * Uses evidence up: false when it was before, for another key. For the same key it may come again, since the answer may
+   * have been lost, and is of use to nobody but the holder of that key. Resolves only when the store knows it.
    * Throws `CA_ATTESTATION_LIMIT`, `CA_STORE_FAILED`; the evidence counts as used then.
    */
-  async use({ digest, node, endsMs }: EvidenceUse): Promise<boolean> {
-    if (this.#used.has(digest)) return false;
+  async use({ digest, key, node, endsMs }: EvidenceUse): Promise<boolean> {
+    if (this.isSpent(digest, key)) return false;
+    const before = this.#used.get(digest);
     this.#prune();
     const { maxEntries = 50_000, maxPerNode = 100, store } = this.#options;
     const ofNode = [...this.#used.values()].filter((entry) => entry.node === node).length;
-    if (this.#used.size >= maxEntries || ofNode >= maxPerNode) {
+    if (before === undefined && (this.#used.size >= maxEntries || ofNode >= maxPerNode)) {
       const message = `${String(ofNode)} tokens of node ${node}, and ${String(this.#used.size)} in all, were used within a day; no more are taken`;
       throw new CaError('CA_ATTESTATION_LIMIT', message, { fields: { node } });
     }
     // Before the first await, so that of two calls the second is refused.
-    this.#used.set(digest, { digest, node, untilMs: endsMs + rememberMs });
+    this.#used.set(digest, { digest, key, node, untilMs: endsMs + rememberMs });
     if (store !== undefined) await this.#saves.run(() => this.#save(store));
     return true;
   }

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { createRouterTransport } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import { CaClient, SpiffeCA, caRoutes, createCsr, kubernetesTokenAttestor, memoryStore } from 'meshwright/ca';
@@ -17,7 +18,8 @@ interface Setup {
   readonly audit: AuditEntry[];
   /** A fresh token of node's agent, by the cluster's first key. */
   token(node?: string): string;
-  join(token: string): Promise<string>;
+  /** With a new key each time, unless one is given. */
+  join(token: string, privateKey?: KeyObject): Promise<string>;
 }
 
 interface SetupOptions {
@@ -56,8 +58,8 @@ async function setup(options: SetupOptions = {}): Promise<Setup> {
     lines,
     audit,
     token: (node = 'node-a') => mint(cluster.keys[0] ?? signingKey('none'), claimsOf(node, clock.now())),
-    join: async (value) => {
-      const csr = await createCsr(p256().privateKey);
+    join: async (value, privateKey = p256().privateKey) => {
+      const csr = await createCsr(privateKey);
       const grant = await client.attest({ evidence: { type: 'kubernetes-token', value }, csr });
       return verifyX509Svid({ ...grant, now: clock.now() }).spiffeId.toString();
     },
@@ -130,6 +132,16 @@ describe('joining with a Kubernetes token', () => {
     await using second = await SpiffeCA.open({ store, clock });
     const restarted = await setup({ cluster, attestor: { used: await second.usedEvidence(), clock } });
     expect(await codeOf(() => restarted.join(kept))).toBe('CA_KUBERNETES_TOKEN_USED');
+  });
+
+  it('takes a token again for the key that it was used for: the answer may have been lost', async () => {
+    const { token, join, cluster } = await setup();
+    const [{ privateKey }, other] = [p256(), p256()];
+    const value = token();
+    await join(value, privateKey);
+    expect(await join(value, privateKey)).toBe('spiffe://cluster.local/agent/node-a');
+    expect(reviews(cluster)).toBe(2);
+    expect(await codeOf(() => join(value, other.privateKey))).toBe('CA_KUBERNETES_TOKEN_USED');
   });
 
   it('takes a token as often as it comes where that was chosen', async () => {
