@@ -1,9 +1,10 @@
 /** `meshwright policy test DIR`: runs the policy tests of test files, with coverage. */
-import { mkdirSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { readPolicyTests, runPolicyTests } from '../../authz/index.js';
 import type { CoverageReport, PolicyTestResult } from '../../authz/index.js';
+import { describeError } from '../../core/index.js';
 import { exitStatus } from '../exit-status.js';
 import { coverageHtml, coverageText } from './coverage-report.js';
 import { formatExplanation } from './explain.js';
@@ -11,6 +12,7 @@ import { findFiles, readDocuments, readPolicies } from './files.js';
 import type { LocatedDocument } from './files.js';
 import { junitXml } from './junit.js';
 import { lintedEngine } from './linted-engine.js';
+import { runOnChanges } from './watch.js';
 
 interface TestFlags {
   readonly json?: true;
@@ -41,14 +43,13 @@ export function testCommand(): Command {
     .argument('<path...>', 'test files, or directories with policies and tests')
     .option('--json', 'print one JSON object')
     .option('--junit <file>', 'also write a JUnit report')
-    .option('--watch', 'run again whenever a file changes')
+    .option('--watch', 'run again whenever a file changes, until Ctrl-C')
     .option('--coverage', 'show which policies, rules and values no test exercises')
     .option('--coverage-html <file>', 'write the policies marked line by line as an HTML page')
     .option('--min-coverage <percent>', 'fail below this share of policies, rules and values', percent)
     .action(async (paths: readonly string[], flags: TestFlags) => {
-      const ok = runOnce(paths, flags);
-      if (!ok) process.exitCode = exitStatus.negative;
       if (flags.watch === true) await watchAndRun(paths, flags);
+      else if (!runOnce(paths, flags)) process.exitCode = exitStatus.negative;
     });
 }
 
@@ -122,23 +123,42 @@ function writeReport(file: string, text: string): void {
   writeFileSync(file, text);
 }
 
-/** Runs on every change until the process is stopped. */
+/**
+ * Runs at once and on every change, also of policies that tests name elsewhere, until SIGINT or SIGTERM; the exit status is
+ * then that of the last run.
+ */
 async function watchAndRun(paths: readonly string[], flags: TestFlags): Promise<void> {
-  let scheduled = false;
   const run = (): void => {
-    scheduled = false;
     try {
-      runOnce(paths, flags);
+      process.exitCode = runOnce(paths, flags) ? exitStatus.ok : exitStatus.negative;
     } catch (error) {
-      console.error(error instanceof Error ? error.message : String(error));
+      process.exitCode = exitStatus.unable;
+      console.error(describeError(error));
     }
+    console.error('watching for changes, Ctrl-C to end');
   };
-  for (const path of paths) {
-    watch(path, { recursive: true }, () => {
-      // One save is several events; they are over by the next turn.
-      if (!scheduled) setImmediate(run);
-      scheduled = true;
-    });
+  const stopped = new AbortController();
+  const stop = (): void => {
+    stopped.abort();
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  try {
+    await runOnChanges(() => [...paths, ...policyPaths(paths)], run, stopped.signal);
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
   }
-  await new Promise<void>(() => undefined);
+}
+
+/** Where the tests in `paths` find their policies, as far as they can be read and are there. */
+function policyPaths(paths: readonly string[]): readonly string[] {
+  return paths
+    .flatMap((path) => findFiles(path).tests)
+    .flatMap((file) => {
+      try {
+        const { policies = [] } = readPolicyTests(readDocuments(file)[0]?.manifest);
+        return policies.map((path) => resolve(dirname(file), path)).filter((path) => existsSync(path));
+      } catch {
+        return [];
+      }
+    });
 }
