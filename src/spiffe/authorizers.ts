@@ -1,4 +1,5 @@
 /** Who is welcome, after authentication. Plain functions, so that they combine with nothing but code. */
+import { describeError } from '../core/index.js';
 import { isControllerId, readAgentId } from './mesh-ids.js';
 import { spiffeGlob } from './spiffe-glob.js';
 import { SpiffeId } from './spiffe-id.js';
@@ -7,9 +8,17 @@ import { TrustDomain } from './trust-domain.js';
 /** Accepts a verified peer by returning exactly `true`. A string refuses and is the reason for the log; so does anything else. */
 export type PeerAuthorizer = (id: SpiffeId) => boolean | string;
 
-/** Asks an authorizer and closes on everything that is not `true`: undefined when accepted, otherwise the reason. */
+/**
+ * Asks an authorizer and closes on everything that is not `true`, a throw included: undefined when accepted, otherwise the
+ * reason. Never throws.
+ */
 export function refusalOf(authorize: PeerAuthorizer, id: SpiffeId): string | undefined {
-  const verdict: unknown = authorize(id);
+  let verdict: unknown;
+  try {
+    verdict = authorize(id);
+  } catch (cause) {
+    return `the authorizer failed: ${describeError(cause)}`;
+  }
   if (verdict === true) return undefined;
   return typeof verdict === 'string' && verdict !== '' ? verdict : `${id.toString()} is not authorized`;
 }

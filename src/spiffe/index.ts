@@ -18,6 +18,8 @@ export type { Jwk } from './public-jwk.js';
 export { verifyX509Svid } from './verify-x509-svid.js';
 export type { VerifiedX509Svid, VerifyX509SvidOptions } from './verify-x509-svid.js';
 export { peerCertificates } from './peer-certificates.js';
+export { handshakeDefect } from './handshake-defect.js';
+export type { HandshakeDefect } from './handshake-defect.js';
 export {
   defaultWorkloadTokenAudience,
   maxWorkloadTokenLifetimeMs,

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import { describeError, formatSocketAddress, socketAddress } from '../core/index.js';
 import type { SocketAddress } from '../core/index.js';
-import { peerCertificates, verifyX509Svid } from '../spiffe/index.js';
+import { handshakeDefect, peerCertificates, refusalOf, verifyX509Svid } from '../spiffe/index.js';
 import type { PeerAuthorizer, SpiffeId, TrustBundle } from '../spiffe/index.js';
 import { TunnelError } from './errors.js';
 
@@ -33,12 +33,9 @@ export function verifyPeer(
   socket: TLSSocket,
   check: { readonly bundle: TrustBundle; readonly now: number; readonly authorize: PeerAuthorizer },
 ): VerifiedPeer {
-  if (socket.isSessionReused()) {
-    throw new TunnelError('TUNNEL_SESSION_RESUMED', 'expected a full TLS handshake, got a resumed session');
-  }
-  if (socket.alpnProtocol !== 'h2') {
-    const got = typeof socket.alpnProtocol === 'string' ? JSON.stringify(socket.alpnProtocol) : 'none';
-    throw new TunnelError('TUNNEL_ALPN_MISMATCH', `expected ALPN protocol "h2", got ${got}`);
+  const defect = handshakeDefect(socket, ['h2']);
+  if (defect !== undefined) {
+    throw new TunnelError(defect.kind === 'alpn' ? 'TUNNEL_ALPN_MISMATCH' : 'TUNNEL_SESSION_RESUMED', defect.message);
   }
   const certificates = peerCertificates(socket);
   if (certificates.length === 0) {
@@ -85,21 +82,8 @@ export function verifyChain(
 
 /** Only exactly `true` accepts; a throw refuses. Throws `TUNNEL_PEER_NOT_AUTHORIZED`. */
 export function authorizePeer(id: SpiffeId, authorize: PeerAuthorizer): void {
-  let verdict: unknown;
-  try {
-    verdict = authorize(id);
-  } catch (error) {
-    throw new TunnelError(
-      'TUNNEL_PEER_NOT_AUTHORIZED',
-      `the authorizer failed on ${id.toString()}: ${describeError(error)}`,
-      {
-        cause: error,
-        fields: { peer: id.toString() },
-      },
-    );
-  }
-  if (verdict === true) return;
-  const reason = typeof verdict === 'string' ? verdict : 'it is not one we accept here';
+  const reason = refusalOf(authorize, id);
+  if (reason === undefined) return;
   throw new TunnelError('TUNNEL_PEER_NOT_AUTHORIZED', `the peer is ${id.toString()}: ${reason}`, {
     fields: { peer: id.toString() },
   });

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
-import { tlsBaseOptions, tlsIdentityOptions } from '../../spiffe/index.js';
+import { handshakeDefect, tlsBaseOptions, tlsIdentityOptions } from '../../spiffe/index.js';
 import type { TrustBundle, X509Svid } from '../../spiffe/index.js';
 import { ControlPlaneError } from './errors.js';
 
@@ -21,13 +21,8 @@ export function clientContext(svid: X509Svid): SecureContextOptions {
 
 /** Throws `MESH_CONTROL_PLANE_PROTOCOL` unless `socket` is a fresh TLS session for HTTP/2. */
 export function requireFreshHttp2(socket: TLSSocket): void {
-  if (socket.isSessionReused()) {
-    throw new ControlPlaneError('MESH_CONTROL_PLANE_PROTOCOL', 'expected a full TLS handshake, got a resumed session');
-  }
-  if (socket.alpnProtocol !== 'h2') {
-    const got = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : 'none';
-    throw new ControlPlaneError('MESH_CONTROL_PLANE_PROTOCOL', `expected the ALPN protocol h2, got ${got}`);
-  }
+  const defect = handshakeDefect(socket, alpnProtocols);
+  if (defect !== undefined) throw new ControlPlaneError('MESH_CONTROL_PLANE_PROTOCOL', defect.message);
 }
 
 function rootOf(svid: X509Svid, bundle: TrustBundle): X509Certificate | undefined {

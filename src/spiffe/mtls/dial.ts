@@ -2,6 +2,7 @@ import type * as net from 'node:net';
 import * as tls from 'node:tls';
 import { describeError } from '../../core/index.js';
 import { SpiffeError } from '../errors.js';
+import { handshakeDefect } from '../handshake-defect.js';
 import { MtlsIdentity } from './identity.js';
 import type { MtlsOptions } from './options.js';
 
@@ -50,10 +51,8 @@ export async function dial(identity: MtlsIdentity, target: MtlsTarget): Promise<
   socket.on('error', () => undefined);
   try {
     await handshake(socket, identity, signal);
-    if (alpnProtocols.length > 0 && !alpnProtocols.includes(socket.alpnProtocol || '')) {
-      const got = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : 'none';
-      throw new SpiffeError('SPIFFE_MTLS_ALPN', `expected ALPN protocol ${alpnProtocols.join(' or ')}, got ${got}`);
-    }
+    const defect = handshakeDefect(socket, alpnProtocols);
+    if (defect?.kind === 'alpn') throw new SpiffeError('SPIFFE_MTLS_ALPN', defect.message);
   } catch (error) {
     socket.destroy();
     throw error;

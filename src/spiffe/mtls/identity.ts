@@ -4,6 +4,7 @@ import { refusalOf } from '../authorizers.js';
 import type { PeerAuthorizer } from '../authorizers.js';
 import type { BundleSet } from '../bundle-set.js';
 import { SpiffeError } from '../errors.js';
+import { handshakeDefect } from '../handshake-defect.js';
 import { peerCertificates } from '../peer-certificates.js';
 import type { SpiffeId } from '../spiffe-id.js';
 import type { TrustBundle } from '../trust-bundle.js';
@@ -69,9 +70,8 @@ export class MtlsIdentity {
   #admit(socket: tls.TLSSocket, svid: X509Svid): void {
     const { bundle, clock, authorizePeer, observer } = this.options;
     this.requireSvid();
-    if (socket.isSessionReused()) {
-      throw new SpiffeError('SPIFFE_MTLS_RESUMED', 'expected a full TLS handshake, got a resumed session');
-    }
+    const defect = handshakeDefect(socket);
+    if (defect !== undefined) throw new SpiffeError('SPIFFE_MTLS_RESUMED', defect.message);
     const certificates = peerCertificates(socket);
     const peer = verifyX509Svid({ certificates, bundle: bundle.current, now: clock.now() });
     requireWelcome(authorizePeer, peer.spiffeId);
@@ -88,12 +88,7 @@ export class MtlsIdentity {
 }
 
 function requireWelcome(authorize: PeerAuthorizer, id: SpiffeId): void {
-  let refusal: string | undefined;
-  try {
-    refusal = refusalOf(authorize, id);
-  } catch (cause) {
-    refusal = `the authorizer failed: ${describeError(cause)}`;
-  }
+  const refusal = refusalOf(authorize, id);
   if (refusal === undefined) return;
   throw new SpiffeError('SPIFFE_MTLS_NOT_AUTHORIZED', `the peer is ${id.toString()}: ${refusal}`, {
     fields: { peer: id.toString() },
