@@ -3,6 +3,9 @@
  * Options: `--rounds <n>` (default 10), `--only bgp|leave|l2|handover|many`. Needs root, bird, keepalived and etcd.
  */
 import { crash, leave } from './failover/bgp.js';
+import { keepalivedFailover } from './failover/keepalived.js';
+import { Layer2Rig } from './failover/layer2.js';
+import { addressCount, manyByBgp, manyByLayer2 } from './failover/many.js';
 import { printFailovers, printRows, summarize } from './failover/report.js';
 import type { FailoverSample } from './failover/report.js';
 import { RoutedRig, birdAnnouncer, meshwrightAnnouncer } from './failover/routed-rig.js';
@@ -67,4 +70,39 @@ async function routed(): Promise<void> {
   }
 }
 
+async function layer2(): Promise<void> {
+  await using rig = await Layer2Rig.create();
+  for (const [part, how, what] of [
+    ['l2', 'kill', 'SIGKILL of the owner’s manager and server'],
+    ['handover', 'stop', 'the owner’s manager ends in order'],
+  ] as const) {
+    if (!wanted(part)) continue;
+    const samples = await takeTurns<FailoverSample>(`layer 2, ${how}`, [
+      { name: 'Meshwright, leases of 1.2 s in etcd', run: () => rig.failover(how) },
+      { name: 'keepalived, default (1 s, VRRP 2)', run: () => keepalivedFailover({ how }) },
+      { name: 'keepalived, 0.1 s, VRRP 3', run: () => keepalivedFailover({ how, advertSeconds: 0.1 }) },
+    ]);
+    printFailovers(
+      `layer 2: ${what}, to the first answer of the other node, a probe every 10 ms`,
+      [...samples].map(([name, each]) => summarize(name, each)),
+    );
+  }
+}
+
+async function many(): Promise<void> {
+  const rows = [...(await manyByBgp()), await manyByLayer2()];
+  printRows(
+    `${String(addressCount)} virtual IPs on one node`,
+    rows.map((row) => ({
+      '': row.name,
+      'apply() ms': row.applyMs ?? '',
+      'all announced ms': row.allMs,
+      'RSS MiB': row.residentMib,
+      'CPU at rest %': row.restCpuPercent.toFixed(2),
+    })),
+  );
+}
+
 if (wanted('bgp') || wanted('leave')) await routed();
+if (wanted('l2') || wanted('handover')) await layer2();
+if (wanted('many')) await many();

@@ -14,8 +14,8 @@ import { startAnswering } from './client.js';
 
 export const bfdIntervalMs = 100;
 export const bfdMultiplier = 3;
-const routerAs = 64_512;
-const nodeAs = 64_513;
+export const routerAs = 64_512;
+export const nodeAs = 64_513;
 const routerIp = '10.20.0.254';
 const agentProgram = fileURLToPath(new URL('./bgp-agent.ts', import.meta.url));
 
@@ -235,8 +235,8 @@ protocol bgp r { local ${node.ip} as ${String(nodeAs)}; neighbor ${routerIp} as 
   };
 };
 
-const bfdTimers = `min rx interval ${String(bfdIntervalMs)} ms; min tx interval ${String(bfdIntervalMs)} ms; multiplier ${String(bfdMultiplier)};`;
-const bgpTimers = 'bfd on; hold time 9; connect retry time 1; connect delay time 1; error wait time 1, 2;';
+export const bfdTimers = `min rx interval ${String(bfdIntervalMs)} ms; min tx interval ${String(bfdIntervalMs)} ms; multiplier ${String(bfdMultiplier)};`;
+export const bgpTimers = 'bfd on; hold time 9; connect retry time 1; connect delay time 1; error wait time 1, 2;';
 
 function routerConfiguration(nodes: readonly string[]): string {
   return `router id ${routerIp};

@@ -1,0 +1,113 @@
+/** Two nodes of Meshwright on one segment, with leases in etcd, and a client that asks their address. */
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { NetnsLab } from 'meshwright/testing';
+import type { NetNamespace } from 'meshwright/testing';
+import { until } from '../../test/vip/peers/until.js';
+import { AskingClient, monotonicMs, startAnswering } from './client.js';
+import type { FailoverSample } from './report.js';
+import { VipAgent } from './vip-agent-process.js';
+
+const vip = '10.20.0.100';
+const etcdUrl = 'http://10.20.0.254:2379';
+
+interface Station {
+  readonly name: string;
+  readonly namespace: NetNamespace;
+  agent?: VipAgent;
+  answering?: ChildProcess;
+}
+
+export class Layer2Rig implements AsyncDisposable {
+  readonly #lab: NetnsLab;
+  readonly #client: NetNamespace;
+  readonly #stations: readonly Station[];
+  readonly #directory: string;
+
+  private constructor(lab: NetnsLab, client: NetNamespace, stations: readonly Station[], directory: string) {
+    this.#lab = lab;
+    this.#client = client;
+    this.#stations = stations;
+    this.#directory = directory;
+  }
+
+  static async create(): Promise<Layer2Rig> {
+    const lab = await NetnsLab.create();
+    const directory = mkdtempSync(join(tmpdir(), 'meshwright-bench-etcd-'));
+    try {
+      const segment = await lab.namespace('segment');
+      await segment.bridge('br0', { addresses: ['10.20.0.254/24'] });
+      const namespaces: NetNamespace[] = [];
+      for (const [index, label] of ['one', 'two', 'client'].entries()) {
+        const namespace = await lab.namespace(label);
+        await lab.link(
+          { namespace: segment, device: `v${String(index)}`, bridge: 'br0' },
+          { namespace, device: 'eth0', addresses: [`10.20.0.${String(index + 1)}/24`] },
+        );
+        namespaces.push(namespace);
+      }
+      const peers = 'http://10.20.0.254:2380';
+      segment.spawn(
+        'etcd',
+        [
+          ...['--name', 'one', '--data-dir', directory, '--log-level', 'error', '--unsafe-no-fsync'],
+          ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
+          ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers, '--initial-cluster', `one=${peers}`],
+        ],
+        { stdio: 'ignore', env: { PATH: process.env['PATH'] } },
+      );
+      const [one, two, client] = namespaces;
+      if (one === undefined || two === undefined || client === undefined) throw new Error('no namespaces');
+      const stations = [one, two].map((namespace): Station => ({ name: namespace.label, namespace }));
+      return new Layer2Rig(lab, client, stations, directory);
+    } catch (error) {
+      await lab.close();
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** `kill`: SIGKILL of the owner's manager and server. `stop`: its manager ends in order, and its server goes on. */
+  async failover(how: 'kill' | 'stop'): Promise<FailoverSample> {
+    await this.#ready();
+    using client = new AskingClient(this.#client, vip);
+    await until('the client is answered', () => client.answers.length > 20, { everyMs: 20 });
+    const owner = this.#stations.find(({ name }) => name === client.answers.at(-1)?.from);
+    const other = this.#stations.find((station) => station !== owner);
+    if (owner?.agent === undefined || other === undefined) throw new Error('nobody answers');
+    // At no special moment between two renewals.
+    await delay(Math.random() * 400);
+    const sinceMs = monotonicMs();
+    const ended = owner.agent.end(how === 'kill' ? 'SIGKILL' : 'SIGTERM');
+    if (how === 'kill') owner.answering?.kill('SIGKILL');
+    const { answeredMs } = await client.answerOf(other.name, { sinceMs });
+    await ended;
+    await delay(100);
+    owner.answering?.kill('SIGKILL');
+    delete owner.agent;
+    delete owner.answering;
+    return { failoverMs: answeredMs - sinceMs, lost: client.unanswered(sinceMs, answeredMs).length };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lab.close();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async #ready(): Promise<void> {
+    for (const station of this.#stations) {
+      station.answering ??= await startAnswering(station.namespace, station.name);
+      station.agent ??= await VipAgent.start(station.namespace, {
+        manager: { node: station.name, l2: { interface: 'eth0' } },
+        etcd: etcdUrl,
+        assignments: [{ name: 'bench', addresses: [vip], mode: 'l2', leaseTtlMs: 1300 }],
+      });
+    }
+    await until('one of them owns the address', () => this.#stations.some(({ agent }) => agent?.announcing === 1));
+    // Past the first volley of announcements.
+    await delay(1500);
+  }
+}
