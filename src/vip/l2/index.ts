@@ -1,5 +1,5 @@
 export { L2Link } from './l2-link.js';
-export type { AnnounceOptions, L2Announcement, L2LinkState, ProbeOptions } from './l2-link.js';
+export type { AnnounceOptions, L2Announcement, L2LinkState, ProbeOptions } from './link-types.js';
 export type { L2LinkOptions } from './options.js';
 export type { ProbeResult } from './probe.js';
 export type { AnnounceTimings, ProbeTimings, ProbeTimingsChoice } from './timings.js';

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '../../core/index.js';
 import type { Announcement } from './announcement.js';
 import type { Probe } from './probe.js';
 
@@ -7,18 +8,24 @@ export interface Interest {
   announcement: Announcement | undefined;
 }
 
-/** The addresses whose packets matter, each for as long as something goes on for it. */
-export class Interests {
+const narrowAfterMs = 100;
+
+/**
+ * The addresses whose packets matter, each for as long as something goes on for it, and the filters that follow. Many that
+ * come, or go, at about the same time make one change of the filters, which cost the kernel a while.
+ */
+export class Interests implements Disposable {
   readonly #byAddress = new Map<string, Interest>();
-  readonly #onChange: () => void;
+  readonly #clock: Clock;
+  readonly #watch: (addresses: readonly string[]) => void;
+  #isStale = false;
+  #closed = false;
+  #narrowing: Timer | undefined;
 
-  /** `onChange`: the set of addresses is another now. */
-  constructor(onChange: () => void) {
-    this.#onChange = onChange;
-  }
-
-  get addresses(): readonly string[] {
-    return [...this.#byAddress.keys()];
+  /** `watch` sets the filters. */
+  constructor(clock: Clock, watch: (addresses: readonly string[]) => void) {
+    this.#clock = clock;
+    this.#watch = watch;
   }
 
   get all(): readonly Interest[] {
@@ -34,7 +41,8 @@ export class Interests {
     if (known !== undefined) return known;
     const made: Interest = { probes: new Set(), announcement: undefined };
     this.#byAddress.set(address, made);
-    this.#onChange();
+    if (!this.#isStale) queueMicrotask(() => this.flush());
+    this.#isStale = true;
     return made;
   }
 
@@ -43,6 +51,26 @@ export class Interests {
     const interest = this.#byAddress.get(address);
     if (interest === undefined || interest.probes.size > 0 || interest.announcement !== undefined) return;
     this.#byAddress.delete(address);
-    this.#onChange();
+    if (this.#closed) return;
+    // Until then the filter lets through what nobody looks at any more.
+    this.#narrowing ??= this.#clock.timer(narrowAfterMs, () => {
+      this.#isStale = true;
+      this.flush();
+    });
+  }
+
+  /** Makes sure that the filters let through what concerns the addresses: before anything is asked. */
+  flush(): void {
+    if (!this.#isStale) return;
+    this.#isStale = false;
+    this.#narrowing?.cancel();
+    this.#narrowing = undefined;
+    this.#watch([...this.#byAddress.keys()]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#isStale = false;
+    this.#narrowing?.cancel();
   }
 }

@@ -8,6 +8,7 @@ import type { AnnounceReason, L2Event } from './events.js';
 import { arpSettingFindings, isIpv6Router } from './host-settings.js';
 import { Interests } from './interests.js';
 import type { LinkState } from './link-state.js';
+import type { AnnounceOptions, L2Announcement, L2LinkState, ProbeOptions } from './link-types.js';
 import { resolveL2LinkOptions } from './options.js';
 import type { L2LinkOptions, ResolvedL2LinkOptions } from './options.js';
 import { PacedQueue } from './paced-queue.js';
@@ -16,46 +17,7 @@ import type { ProbeResult } from './probe.js';
 import { announcementPackets, probePacket, readSighting } from './sighting.js';
 import type { L2Protocol, OutgoingPacket } from './sighting.js';
 import { resolveProbeTimings } from './timings.js';
-import type { ProbeTimingsChoice } from './timings.js';
 import type { LinkTransport } from './transport.js';
-
-/** What a link is like now. */
-export interface L2LinkState {
-  /** There is an interface of that name, and it is Ethernet. */
-  readonly present: boolean;
-  /** And it is up, with a carrier. */
-  readonly up: boolean;
-  readonly mac: string | undefined;
-}
-
-export interface ProbeOptions {
-  /** Ends it by rejecting with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** Default: those of the link. */
-  readonly timings?: ProbeTimingsChoice | undefined;
-}
-
-export interface AnnounceOptions {
-  /**
-   * Another station uses the address, and either goes on after it was answered, or was not answered because of
-   * `mayAnnounce`. The holder decides what is right; meanwhile announcing goes on. At most once a second.
-   */
-  readonly onConflict: (conflict: { readonly mac: string }) => void;
-  /**
-   * Asked before every packet: whether this machine is the owner now. A process that was stopped and goes on must not
-   * announce what has meanwhile another owner, so ask the lease's deadline here. What throws means no. Default: always.
-   */
-  readonly mayAnnounce?: (() => boolean) | undefined;
-}
-
-/** An address that is being announced. */
-export interface L2Announcement extends Disposable {
-  readonly address: string;
-  /** Announces now, and starts the burst over. */
-  reannounce(): void;
-  /** Sends nothing more. Idempotent. The address stays where it is. */
-  stop(): void;
-}
 
 const absent: L2LinkState = Object.freeze({ present: false, up: false, mac: undefined });
 
@@ -79,14 +41,14 @@ const absent: L2LinkState = Object.freeze({ present: false, up: false, mac: unde
 export class L2Link implements Closable {
   readonly #options: ResolvedL2LinkOptions;
   readonly #state = new LatestValueCell<L2LinkState>(absent);
-  readonly #interests = new Interests(() => this.#watchSoon());
+  readonly #interests: Interests;
   readonly #queue: PacedQueue;
   #transport: LinkTransport | undefined;
-  #watchIsStale = false;
   #closed: CoreError | undefined;
 
   private constructor(options: ResolvedL2LinkOptions) {
     this.#options = options;
+    this.#interests = new Interests(options.clock, (addresses) => this.#transport?.watch(addresses));
     this.#queue = new PacedQueue(options.clock, options.announce.perSecond);
   }
 
@@ -236,6 +198,7 @@ export class L2Link implements Closable {
       for (const probe of [...probes]) probe.abandon();
     }
     this.#queue[Symbol.dispose]();
+    this.#interests[Symbol.dispose]();
     this.#transport?.[Symbol.dispose]();
     this.#transport = undefined;
   }
@@ -280,7 +243,7 @@ export class L2Link implements Closable {
 
   #sendProbe(address: string): boolean {
     const { mac, up } = this.#state.current;
-    this.#watchNow();
+    this.#interests.flush();
     return up && mac !== undefined && this.#send(probePacket(address, mac));
   }
 
@@ -327,19 +290,6 @@ export class L2Link implements Closable {
     }
     this.#notify({ type: 'vip.l2-send-failed', interface: this.interface, error });
     return false;
-  }
-
-  /** Many addresses that come at once make one change of the filters. */
-  #watchSoon(): void {
-    if (this.#watchIsStale) return;
-    this.#watchIsStale = true;
-    queueMicrotask(() => this.#watchNow());
-  }
-
-  #watchNow(): void {
-    if (!this.#watchIsStale || this.#transport === undefined) return;
-    this.#watchIsStale = false;
-    this.#transport.watch(this.#interests.addresses);
   }
 
   /** Why a probe has no answer. */

@@ -62,6 +62,7 @@ describe('a probe', () => {
     expect(b.events.at(-1)).toEqual({
       ...{ type: 'vip.l2-probed', interface: 'eth0', address: ip, outcome: 'free', durationMs: 330 },
     });
+    await b.clock.advanceAsync(100);
     expect(b.station.watched).toEqual([]);
     expect(b.clock.pendingTimers).toBe(0);
   });
