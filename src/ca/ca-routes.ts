@@ -88,7 +88,9 @@ class CaRequests {
   readonly #options: CaRoutesOptions;
   readonly #logger: Logger;
   readonly #observer: Observer<CaEvent>;
-  readonly #svidLimit: TokenBuckets;
+  /** Apart from renewals: whoever has a node's used evidence must not be able to keep it from renewing. */
+  readonly #joinLimit: TokenBuckets;
+  readonly #renewLimit: TokenBuckets;
   readonly #tokenLimit: TokenBuckets;
   readonly #attestors: ReadonlyMap<string, Attestor>;
 
@@ -97,7 +99,9 @@ class CaRequests {
     this.#options = options;
     this.#logger = logger;
     this.#observer = observer;
-    this.#svidLimit = new TokenBuckets(limits?.svid ?? { burst: 20, perSecond: 1 }, clock);
+    const svid = limits?.svid ?? { burst: 20, perSecond: 1 };
+    this.#joinLimit = new TokenBuckets(svid, clock);
+    this.#renewLimit = new TokenBuckets(svid, clock);
     this.#tokenLimit = new TokenBuckets(limits?.workloadToken ?? { burst: 500, perSecond: 100 }, clock);
     this.#attestors = attestorsOf(options);
   }
@@ -110,7 +114,7 @@ class CaRequests {
     if (attestor === undefined) throw unknownEvidence(type);
     const { node, how, confirm } = await attestor.attest(value, { signal });
     const spiffeId = agentIdOf(ca, node);
-    this.#requireRate(this.#svidLimit, node);
+    this.#requireRate(this.#joinLimit, node);
     this.#requireKnown(node, 'it cannot join');
     ca.denyList.require(spiffeId, node);
     const { spki: publicKey } = publicKeyOfCsr(request.csr);
@@ -128,7 +132,7 @@ class CaRequests {
 
   async renew(agent: Agent, csr: Uint8Array): Promise<SvidAnswer> {
     const { ca, svidTtlMs } = this.#options;
-    this.#requireRate(this.#svidLimit, agent.node);
+    this.#requireRate(this.#renewLimit, agent.node);
     this.#requireKnown(agent.node, 'its certificate is not renewed');
     const issued = await ca.issueX509Svid({
       spiffeId: agent.spiffeId,

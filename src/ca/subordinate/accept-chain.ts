@@ -120,12 +120,19 @@ async function requireVerifiableLeaves(accepted: AcceptedRoot, context: ChainCon
 function certificatesOf(pem: string, what: string): readonly X509Certificate[] {
   try {
     const blocks = readPem(pem, 'CERTIFICATE');
-    if (blocks.length <= 8) return blocks.map((der) => new X509Certificate(der));
+    if (blocks.length <= 8) return blocks.map(readWhole);
   } catch (cause) {
     const why = cause instanceof DerError ? `: ${cause.message}` : '';
     throw refused(`expected the ${what} as PEM certificates and nothing else${why}`, cause);
   }
   throw refused(`expected at most 8 certificates in the ${what}`);
+}
+
+/** With its public key, which Node would otherwise read, and fail to read, only when it is asked for. */
+function readWhole(der: Uint8Array): X509Certificate {
+  const certificate = new X509Certificate(der);
+  if (certificate.publicKey.type !== 'public') throw new TypeError('expected a public key');
+  return certificate;
 }
 
 function requestedKey({ publicKeyPem }: RequestedKey): KeyObject {
