@@ -1,4 +1,4 @@
-/** BGP messages to mutate: of every type, with every attribute that routers send, and what this speaker sends itself. */
+/** More BGP messages to mutate, beside the captured ones: of every type, with every attribute that routers send. */
 import { decodeMessage } from '../../src/vip/bgp/codec/message.js';
 import { encodeOpen } from '../../src/vip/bgp/codec/open.js';
 import { encodeEndOfRib } from '../../src/vip/bgp/codec/encode-update.js';
@@ -61,7 +61,7 @@ function frrOpen(): Buffer {
   return encodeMessage(1, hex('04 fc00 0009 0a1400fe'), Buffer.from([parameters.length]), parameters);
 }
 
-export function bgpCorpus(): readonly Uint8Array[] {
+export function moreBgpMessages(): readonly Uint8Array[] {
   return [
     encodeOpen({
       as: 4_200_000_000,
