@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { SpiffeCA, localSigner, memoryStore, rootPinOf } from 'meshwright/ca';
+import { SpiffeCA, caAdminCalls, localSigner, memoryStore, rootPinOf } from 'meshwright/ca';
 import type { AuditEntry, CaStore, SpiffeCAInstallOptions } from 'meshwright/ca';
 import { X509Svid, verifyX509Svid } from 'meshwright/spiffe';
 import type { TrustBundle } from 'meshwright/spiffe';
@@ -391,5 +391,29 @@ describe('the next certificate', () => {
     await ca.rootRotation.cancel();
     await ca.externalRoot.install(during);
     expect(ca.rootRotation.status.phase).toBe('prepared');
+  });
+
+  it('comes through the calls of an administrator too, and is recorded as theirs', async () => {
+    const { root, csrPem, install } = await setup();
+    const audit: AuditEntry[] = [];
+    const log = {
+      append: (entry: AuditEntry) => Promise.resolve(void audit.push(entry)),
+      close: () => Promise.resolve(),
+    };
+    const ca = await install(root.sign(csrPem), { audit: log });
+    const calls = caAdminCalls({ ca, who: 'admin socket' });
+    const { csrPem: next } = (await calls['ca-csr']({ keyType: 'P-384', reason: 'yearly' })) as { csrPem: string };
+    expect(await calls['ca-csr']({})).toEqual({ csrPem: next });
+    expect(await calls['ca-show']({})).toMatchObject({ externalRoot: { requested: { csrPem: next } } });
+    const chain = { chainPem: root.sign(next, { subject: 'mesh issuing 2' }), rootPem: root.pem };
+    expect(await codeOf(() => calls['ca-install']({ ...chain, rootPem: other.pem }))).toBe('CA_CHAIN_REFUSED');
+    expect(await codeOf(() => calls['ca-install']({ chainPem: chain.chainPem }))).toBe('CA_REQUEST_INVALID');
+    expect(await calls['ca-install']({ ...chain, reason: 'yearly' })).toMatchObject({ phase: 'prepared' });
+    expect(await calls['ca-csr']({ withdraw: true })).toEqual({ withdrawn: false });
+    expect(audit.map(({ operation, who, why }) => [operation, who, why])).toEqual([
+      ['root-install', 'operator', undefined],
+      ['root-request', 'admin socket', 'yearly'],
+      ['root-install', 'admin socket', 'yearly'],
+    ]);
   });
 });
