@@ -27,7 +27,13 @@ export interface LeaseOwner {
 }
 
 export type LeaseAcquisition =
-  { readonly acquired: true; readonly lease: Lease } | ({ readonly acquired: false } & LeaseOwner);
+  | {
+      readonly acquired: true;
+      readonly lease: Lease;
+      /** The owner before gave it back, and did not let it end. Undefined or false: it ended, nobody had it, or unknown. */
+      readonly released?: boolean | undefined;
+    }
+  | ({ readonly acquired: false } & LeaseOwner);
 
 export interface LeaseRequestOptions {
   /** Gives up the wait; the outcome in the store is then unknown. */

@@ -16,6 +16,8 @@ interface Entry {
   /** The last one given out; the next is greater. Kept when the lease ends, so that tokens grow strictly. */
   token: bigint;
   lease: Lease | undefined;
+  /** How the last one ended. */
+  released: boolean;
   endsAtMs: number;
   timer: Timer | undefined;
   readonly owner: LatestValueCell<LeaseOwner | undefined>;
@@ -50,7 +52,7 @@ export class MemoryLeaseStore implements LeaseStore {
     const lease: Lease = Object.freeze({ name, holder, fencingToken: entry.token, ttlMs });
     this.#extend(entry, lease);
     entry.owner.set(Object.freeze({ holder, fencingToken: lease.fencingToken }));
-    return { acquired: true, lease };
+    return { acquired: true, lease, released: entry.released };
   }
 
   async renew(lease: Lease, options: LeaseRequestOptions = {}): Promise<boolean> {
@@ -65,7 +67,7 @@ export class MemoryLeaseStore implements LeaseStore {
   async release(lease: Lease, options: LeaseRequestOptions = {}): Promise<void> {
     options.signal?.throwIfAborted();
     const entry = this.#entry(lease.name);
-    if (this.#current(entry)?.fencingToken === lease.fencingToken) this.#end(entry);
+    if (this.#current(entry)?.fencingToken === lease.fencingToken) this.#end(entry, true);
   }
 
   watch(name: string, options: { readonly signal: AbortSignal }): AsyncIterable<LeaseOwner | undefined> {
@@ -78,14 +80,21 @@ export class MemoryLeaseStore implements LeaseStore {
     const known = this.#entries.get(name);
     if (known !== undefined) return known;
     const owner = new LatestValueCell<LeaseOwner | undefined>(undefined);
-    const entry: Entry = { token: this.#floor, lease: undefined, endsAtMs: 0, timer: undefined, owner };
+    const entry: Entry = {
+      token: this.#floor,
+      lease: undefined,
+      released: false,
+      endsAtMs: 0,
+      timer: undefined,
+      owner,
+    };
     this.#entries.set(name, entry);
     return entry;
   }
 
   /** The lease, if it has not ended: a timer that is late must not keep it alive. */
   #current(entry: Entry): Lease | undefined {
-    if (entry.lease !== undefined && this.#clock.monotonicMs() >= entry.endsAtMs) this.#end(entry);
+    if (entry.lease !== undefined && this.#clock.monotonicMs() >= entry.endsAtMs) this.#end(entry, false);
     return entry.lease;
   }
 
@@ -106,7 +115,8 @@ export class MemoryLeaseStore implements LeaseStore {
     });
   }
 
-  #end(entry: Entry): void {
+  #end(entry: Entry, released: boolean): void {
+    entry.released = released;
     entry.timer?.cancel();
     entry.timer = undefined;
     entry.lease = undefined;

@@ -190,15 +190,22 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     session: LeaseSession,
     value: Uint8Array,
   ): Promise<LeaseAcquisition> {
+    const wasThere = this.#view.lease(name) !== undefined;
     for (let look = 0; look < maxLooks; look += 1) {
       const standing = this.#standing(name, session);
       const response = standing.free
         ? await this.#tryTake(name, standing, session, value, options.signal)
         : await this.#look(name, standing, options.signal);
-      if (standing.free && response.succeeded) return this.#taken(name, options, session, value, response);
+      if (standing.free && response.succeeded) {
+        const lease = this.#taken(name, options, session, value, response);
+        // Release deletes the key; an end leaves it for the next one to overwrite.
+        return { acquired: true, lease, released: wasThere && standing.revision === 0n };
+      }
       const now = this.#standing(name, session);
       if (session.lost) throw new EtcdError('ETCD_UNAVAILABLE', `the session of ${options.holder} was lost; try again`);
-      if (this.#isOurs(name, value)) return this.#taken(name, options, session, value, undefined);
+      if (this.#isOurs(name, value)) {
+        return { acquired: true, lease: this.#taken(name, options, session, value, undefined) };
+      }
       if (now.free) continue;
       if (now.owner === undefined) {
         const message = `the key ${this.#options.prefix}leases/${name} holds something that no lease store wrote`;
@@ -282,11 +289,11 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     session: LeaseSession,
     value: Uint8Array,
     response: TxnResponse | undefined,
-  ): LeaseAcquisition {
+  ): Lease {
     const revision = response?.header?.revision ?? this.#view.lease(name)?.revision ?? 0n;
     const lease: Lease = Object.freeze({ name, holder, fencingToken: revision, ttlMs });
     this.#held.set(name, { lease, session, value });
-    return { acquired: true, lease };
+    return lease;
   }
 
   #session({ holder, ttlMs }: AcquireOptions): LeaseSession {

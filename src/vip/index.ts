@@ -1,6 +1,21 @@
 /** Virtual IPs: one address, one owner (layer 2), or many owners behind a router (BGP with BFD). */
+export { VipManager } from './vip-manager.js';
+export type { VipL2Options, VipManagerOptions } from './options.js';
+export type { VipBgpOptions, VipBgpPeer, VipPeerBfd } from './bgp-announcer.js';
+export type { VipHealth } from './health-gate.js';
 export { leaseTtlBounds, validateVipAssignment, validateVipAssignments } from './vip-assignment.js';
 export type { BgpVipAssignment, L2VipAssignment, VipAssignment } from './vip-assignment.js';
+export { BgpSpeaker } from './bgp/index.js';
+export type {
+  BgpEvent,
+  BgpFamily,
+  BgpGracefulRestartOptions,
+  BgpPeerOptions,
+  BgpPeerState,
+  BgpRoute,
+  BgpRouteAttributes,
+  BgpSpeakerOptions,
+} from './bgp/index.js';
 export type { VipEvent, VipManagerEvent } from './events.js';
 export { VipListener } from './vip-listener.js';
 export type { VipConnection, VipListenerOptions } from './vip-listener.js';

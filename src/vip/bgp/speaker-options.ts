@@ -31,7 +31,7 @@ export interface BgpSpeakerOptions {
     | {
         /** Default 179, which needs CAP_NET_BIND_SERVICE. */
         readonly port?: number | undefined;
-        /** Default `0.0.0.0` and `::`. */
+        /** Default `0.0.0.0` and `::`, the latter where there is IPv6. At least one. */
         readonly hosts?: readonly string[] | undefined;
       }
     | undefined;
@@ -54,7 +54,8 @@ export interface ResolvedSpeakerOptions {
   readonly localAs: number;
   readonly routerId: string;
   readonly peers: readonly ResolvedPeer[];
-  readonly listen: { readonly port: number; readonly hosts: readonly string[] } | undefined;
+  readonly listen:
+    { readonly port: number; readonly hosts: readonly string[]; readonly skipMissingFamilies: boolean } | undefined;
   readonly gracefulRestart: ResolvedGracefulRestart | undefined;
   readonly drainMs: number;
   readonly transport: BgpTransport;
@@ -70,6 +71,7 @@ export function resolveSpeakerOptions(options: BgpSpeakerOptions): ResolvedSpeak
   if (localAs === undefined) throw invalid('localAs: expected an AS number, got none');
   integer(localAs, 1, 0xffff_ffff, 'localAs');
   integer(listen?.port, 0, 65_535, 'listen.port');
+  if (listen?.hosts?.length === 0) throw invalid('listen.hosts: expected at least one address, got none');
   integer(gracefulRestart?.restartTimeSeconds, 1, 4095, 'gracefulRestart.restartTimeSeconds');
   integer(gracefulRestart?.routesCompleteWithinMs, 0, 4_095_000, 'gracefulRestart.routesCompleteWithinMs');
   integer(drainMs, 0, 3_600_000, 'drainMs');
@@ -86,6 +88,7 @@ export function resolveSpeakerOptions(options: BgpSpeakerOptions): ResolvedSpeak
         ? undefined
         : {
             port: listen.port ?? 179,
+            skipMissingFamilies: listen.hosts === undefined,
             hosts: (listen.hosts ?? ['0.0.0.0', '::']).map((host) => parsed('listen.hosts', () => parseIp(host))),
           },
     gracefulRestart:

@@ -43,8 +43,12 @@ export class TcpListener implements BgpListener {
     const sockets: BoundSocket[] = [];
     try {
       for (const host of options.hosts) {
-        // With port 0 all hosts share the one that the first was given.
-        sockets.push(bindTo(parseIp(host), sockets[0]?.port ?? options.port));
+        try {
+          // With port 0 all hosts share the one that the first was given.
+          sockets.push(bindTo(parseIp(host), sockets[0]?.port ?? options.port));
+        } catch (error) {
+          if (!(options.skipMissingFamilies && sockets.length > 0 && isFamilyMissing(error))) throw error;
+        }
       }
     } catch (error) {
       for (const { fd } of sockets) nativeAddon('listening for BGP').close(fd);
@@ -110,6 +114,11 @@ async function listenOn(socket: BoundSocket, options: BgpListenOptions, clock: C
   // An accept that fails (no descriptors left) must not end the process; the next one may succeed.
   server.on('error', () => undefined);
   return { ...socket, server };
+}
+
+/** IPv6 is not built in (EAFNOSUPPORT) or switched off (EADDRNOTAVAIL). */
+function isFamilyMissing(error: unknown): boolean {
+  return error instanceof VipError && isSystemError(error.cause, 'EAFNOSUPPORT', 'EADDRNOTAVAIL');
 }
 
 function listenFailed(host: string, port: number, cause: unknown): VipError {

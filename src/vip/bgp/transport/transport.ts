@@ -50,6 +50,8 @@ export interface BgpDialCallbacks {
 export interface BgpListenOptions {
   /** Addresses to listen on, one socket each; `0.0.0.0` and `::` are apart. */
   readonly hosts: readonly string[];
+  /** Leave out hosts of a family that this machine does not have, as long as one is left. */
+  readonly skipMissingFamilies: boolean;
   readonly port: number;
   readonly onConnection: (connection: BgpConnection) => void;
 }

@@ -1,0 +1,342 @@
+import { describeError, isMeshwrightError, notify, sleep } from '../core/index.js';
+import type { Clock, LeaseStore, Logger, Observer, Random } from '../core/index.js';
+import { Backoff } from '../internal/backoff.js';
+import { abandonOnAbort } from '../internal/single-flight.js';
+import type { VipManagerEvent } from './events.js';
+import type { HealthGate } from './health-gate.js';
+import type { HeldLease, LeaseKeeper } from './held-lease.js';
+import { kernelLifetimeMs } from './addresses/index.js';
+import type { LeaseTiming } from './lease-timing.js';
+import type { LinkPool } from './link-pool.js';
+import type { AddressPart, LinkPart } from './parts.js';
+import type { StatusBoard, VipReport } from './status-board.js';
+import { aborted, following, until } from './wait.js';
+
+export interface L2OwnerOptions {
+  readonly node: string;
+  readonly address: string;
+  /** Name of the interface. */
+  readonly device: string;
+  readonly timing: LeaseTiming;
+  readonly leaseName: string;
+  readonly leases: LeaseStore;
+  readonly keeper: LeaseKeeper;
+  readonly links: LinkPool;
+  readonly addresses: AddressPart;
+  readonly health: HealthGate;
+  readonly board: StatusBoard;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer<VipManagerEvent>;
+  readonly logger: Logger;
+}
+
+/** Another station has the address. */
+class Conflict extends Error {
+  readonly mac: string;
+  readonly when: 'probing' | 'announcing';
+
+  constructor(mac: string, when: 'probing' | 'announcing') {
+    super(`another station has the address: ${mac}`);
+    this.mac = mac;
+    this.when = when;
+  }
+}
+
+/** How soon after the release was seen we may follow without a probe. */
+const handoverWithinMs = 1_000;
+/** Looks at a conflict while announcing, before even the station with the lower MAC address yields. */
+const conflictLooks = 4;
+const releaseWithinMs = 1_000;
+const failureBackoff = { firstMs: 100, maxMs: 5_000 };
+const conflictBackoff = { firstMs: 10_000, maxMs: 120_000 };
+
+/**
+ * One address on layer 2, on this node:
+ *
+ *     pending --lease--> probing --free--> announcing --lease ended, unhealthy, link down, stop--> pending, withdrawn
+ *                           |                  |
+ *                           +--taken--> conflicted <--other station goes on--+        (after a pause: pending)
+ *
+ * The order is what keeps two nodes apart. On gaining: lease, probe, a renewal not older than what the address's lifetime in
+ * the kernel allows, address, announcement. On losing: announcement and address first, then the lease.
+ */
+export class L2Owner {
+  name: string;
+  readonly #options: L2OwnerOptions;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  /** Set while the address may be on the device: takes it away, and sends that request before it returns. */
+  #takeAway: (() => Promise<void>) | undefined;
+  #judging = false;
+
+  constructor(name: string, options: L2OwnerOptions) {
+    this.name = name;
+    this.#options = options;
+  }
+
+  start(): void {
+    if (!this.#stop.signal.aborted) this.#running ??= this.#run();
+  }
+
+  /** Withdraws, removes and releases; resolves when that is done. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('no longer assigned'));
+    await this.#running;
+  }
+
+  /** Takes the address away at once and leaves the rest to time. */
+  destroy(): void {
+    this.#stop.abort(new Error('destroyed'));
+    void this.#takeAway?.();
+  }
+
+  /** The name of the assignment has changed, nothing else. */
+  rename(name: string): void {
+    this.name = name;
+    const status = this.#options.board.get(this.#options.address);
+    if (status !== undefined) this.#report(status);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random, observer, address } = this.#options;
+    const { signal } = this.#stop;
+    const afterFailure = new Backoff(failureBackoff, random);
+    const afterConflict = new Backoff(conflictBackoff, random);
+    this.#report({ state: 'pending', reason: 'starting' });
+    while (!signal.aborted) {
+      try {
+        if (await this.#turn(signal)) {
+          afterFailure.reset();
+          afterConflict.reset();
+        }
+      } catch (error) {
+        if (signal.aborted) break;
+        let delayMs: number;
+        if (error instanceof Conflict) {
+          const { mac, when } = error;
+          delayMs = afterConflict.nextMs();
+          this.#report({ state: 'conflicted', reason: `${error.message}; tried again later` });
+          notify(observer, { type: 'vip.conflict', name: this.name, address, mac, when });
+        } else {
+          delayMs = afterFailure.nextMs();
+          this.#report({ state: 'pending', reason: describeError(error) });
+          const code = isMeshwrightError(error) ? error.code : 'unknown';
+          notify(observer, { type: 'vip.failure', name: this.name, address, code });
+        }
+        await sleep(clock, delayMs, { signal }).catch(() => undefined);
+      }
+    }
+    this.#report({ state: 'withdrawn', reason: 'no longer assigned to this node' });
+  }
+
+  /** Once from wanting the address to having lost it. True when it was announced in between. */
+  async #turn(signal: AbortSignal): Promise<boolean> {
+    const { device, health, links } = this.#options;
+    if (!health.healthy.current) {
+      this.#report({ state: 'pending', reason: 'this node is not healthy' });
+      await until(health.healthy, (healthy) => healthy, signal);
+    }
+    const link = await links.use(device);
+    try {
+      if (!link.state.current.up) {
+        this.#report({ state: 'pending', reason: `the interface ${device} is down or away` });
+        await until(link.state, ({ up }) => up, signal);
+      }
+      return await this.#contend(link, signal);
+    } finally {
+      await links.release(device);
+    }
+  }
+
+  async #contend(link: LinkPart, signal: AbortSignal): Promise<boolean> {
+    const { clock, node, leaseName, leases, timing, keeper, health } = this.#options;
+    const ownerSeen = await this.#untilFree(signal);
+    if (!health.healthy.current || !link.state.current.up) return false;
+    const sentMs = clock.monotonicMs();
+    const late = new AbortController();
+    const timer = clock.timer(timing.ttlMs, () => late.abort(new Error('the lease store did not answer in time')));
+    // Not given up when we are stopped: the outcome would be unknown.
+    const acquiring = leases.acquire(leaseName, { holder: node, ttlMs: timing.ttlMs, signal: late.signal });
+    const result = await abandonOnAbort(acquiring, late.signal).finally(() => timer.cancel());
+    if (!result.acquired) {
+      this.#report(ownedBy(result.holder));
+      return false;
+    }
+    this.#notifyLease('acquired', result.lease.fencingToken);
+    const followsAtOnce = clock.monotonicMs() - sentMs < handoverWithinMs;
+    const handedOver = ownerSeen && result.released === true && followsAtOnce;
+    const held = keeper.hold(result.lease, timing, sentMs, () => this.#refresh(held));
+    return this.#ownWhile(held, link, handedOver, signal);
+  }
+
+  /** Waits for the lease to be free; says whether an owner was seen until then. */
+  async #untilFree(signal: AbortSignal): Promise<boolean> {
+    const { leaseName, leases } = this.#options;
+    const first = this.#options.board.get(this.#options.address);
+    if (first?.owner === undefined) this.#report({ state: 'pending', reason: 'waiting for the lease store' });
+    let ownerSeen = false;
+    // Ended together with the wait, so that nothing goes on watching.
+    using watching = following([signal]);
+    try {
+      for await (const owner of leases.watch(leaseName, { signal: watching.signal })) {
+        if (owner === undefined) return ownerSeen;
+        ownerSeen = true;
+        this.#report(ownedBy(owner.holder));
+      }
+    } finally {
+      watching.abort();
+    }
+    signal.throwIfAborted();
+    throw new Error('the lease store stopped watching');
+  }
+
+  async #ownWhile(held: HeldLease, link: LinkPart, handedOver: boolean, signal: AbortSignal): Promise<boolean> {
+    const { health } = this.#options;
+    using end = following([signal, held.ended]);
+    const unhealthy = health.healthy.subscribe((healthy) => {
+      if (!healthy) end.abort(new Error('this node is not healthy'));
+    });
+    const linkDown = link.state.subscribe(({ up }) => {
+      if (!up) end.abort(new Error(`the interface ${this.#options.device} went down`));
+    });
+    try {
+      return await this.#own(held, link, handedOver, end);
+    } finally {
+      unhealthy[Symbol.dispose]();
+      linkDown[Symbol.dispose]();
+      await this.#letGo(held);
+    }
+  }
+
+  async #own(held: HeldLease, link: LinkPart, handedOver: boolean, end: AbortController): Promise<boolean> {
+    const { address, addresses, device, keeper, node, timing } = this.#options;
+    if (!handedOver) {
+      this.#report({
+        state: 'probing',
+        reason: 'owned; asking the segment whether somebody else has the address',
+        owner: node,
+      });
+      const result = await link.probe(address, { signal: end.signal });
+      if (!result.free) throw new Conflict(result.mac, 'probing');
+    }
+    if (!held.mayRefresh) await keeper.renewNow(held);
+    end.signal.throwIfAborted();
+    if (!held.mayRefresh) {
+      const message = `the lease store is too slow for a lease of ${String(timing.ttlMs)} ms: raise leaseTtlMs`;
+      throw new Error(message);
+    }
+    const own = { ip: address, device };
+    const announced: { by?: ReturnType<LinkPart['announce']> } = {};
+    let isPlaced = false;
+    const adding = addresses.add(own, timing.lifetimeSeconds);
+    this.#takeAway = () => {
+      announced.by?.stop();
+      if (isPlaced) return addresses.remove(own);
+      // What was refused is not there, or is somebody else's.
+      return adding.then(() => addresses.remove(own), rethrowUnknown);
+    };
+    // The very moment that something ends it: no promise in between.
+    const onEnd = (): void => void this.#takeAway?.().catch(() => undefined);
+    end.signal.addEventListener('abort', onEnd, { once: true });
+    await adding;
+    isPlaced = true;
+    end.signal.throwIfAborted();
+    announced.by = link.announce(address, {
+      mayAnnounce: () => held.valid && !end.signal.aborted,
+      onConflict: ({ mac }) => void this.#judge(mac, link, () => announced.by?.reannounce(), end),
+    });
+    this.#report({ state: 'announcing', reason: handedOver ? 'owned; handed over' : 'owned', owner: node });
+    await aborted(end.signal);
+    if (end.signal.reason instanceof Conflict) throw end.signal.reason;
+    this.#report({ state: 'pending', reason: describeError(end.signal.reason) });
+    return true;
+  }
+
+  /** After each renewal: the kernel keeps the address for another lifetime, if there is room for that. */
+  #refresh(held: HeldLease): void {
+    const { address, addresses, device, timing, logger } = this.#options;
+    if (this.#takeAway === undefined || !held.mayRefresh) return;
+    addresses.refresh({ ip: address, device }, timing.lifetimeSeconds).catch((error: unknown) => {
+      logger.warn('a virtual IP could not be refreshed on its device', { address, error: describeError(error) });
+    });
+  }
+
+  /**
+   * Another station goes on using the address. An owner that lost its lease is gone after a lease's time; whoever is still
+   * there then does not share our lease store. Of two such stations the one with the higher MAC address yields, the other one
+   * only to somebody who never does.
+   */
+  async #judge(mac: string, link: LinkPart, reannounce: () => void, end: AbortController): Promise<void> {
+    const { address, clock, timing } = this.#options;
+    if (this.#judging) return;
+    this.#judging = true;
+    try {
+      for (let look = 1; look <= conflictLooks; look += 1) {
+        await sleep(clock, kernelLifetimeMs(timing.lifetimeSeconds) + timing.probeMs, { signal: end.signal });
+        const result = await link.probe(address, { signal: end.signal });
+        if (result.free) return;
+        const ours = link.state.current.mac;
+        if (ours === undefined || ours > result.mac || look === conflictLooks) {
+          end.abort(new Conflict(result.mac, 'announcing'));
+          return;
+        }
+        reannounce();
+      }
+    } catch (error) {
+      if (!end.signal.aborted) {
+        this.#options.logger.warn('a conflict could not be looked into', { address, mac, error: describeError(error) });
+      }
+    } finally {
+      this.#judging = false;
+    }
+  }
+
+  /** Address first, then the lease; a lease whose address may still be there is left to end by itself. */
+  async #letGo(held: HeldLease): Promise<void> {
+    const { clock, keeper, leases, logger, address } = this.#options;
+    let isGone = true;
+    try {
+      await this.#takeAway?.();
+    } catch (error) {
+      isGone = false;
+      logger.error('a virtual IP could not be removed; the kernel does it when its lifetime ends', {
+        ...{ address, error: describeError(error) },
+      });
+    }
+    this.#takeAway = undefined;
+    keeper.drop(held);
+    const { fencingToken } = held.lease;
+    if (held.end === 'lost' || held.end === 'expired') this.#notifyLease(held.end, fencingToken);
+    if (!isGone || held.end === 'lost') return;
+    const late = new AbortController();
+    const timer = clock.timer(releaseWithinMs, () => late.abort(new Error('the lease store did not answer in time')));
+    try {
+      await abandonOnAbort(leases.release(held.lease, { signal: late.signal }), late.signal);
+      this.#notifyLease('released', fencingToken);
+    } catch (error) {
+      logger.warn('a lease could not be given back; it ends by itself', { address, error: describeError(error) });
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #notifyLease(change: 'acquired' | 'released' | 'lost' | 'expired', fencingToken: bigint): void {
+    const { address, observer } = this.#options;
+    notify(observer, { type: 'vip.lease', name: this.name, address, change, fencingToken });
+  }
+
+  #report(report: VipReport): void {
+    const { address, board, device } = this.#options;
+    board.set(address, { name: this.name, mode: 'l2', device }, report);
+  }
+}
+
+/** An error of ours says that the address was not put on; after any other one it may have been. */
+function rethrowUnknown(error: unknown): void {
+  if (!isMeshwrightError(error)) throw error;
+}
+
+function ownedBy(holder: string): VipReport {
+  return { state: 'pending', reason: `owned by ${holder}`, owner: holder };
+}
