@@ -129,6 +129,7 @@ export class DemoMesh {
       joinFile,
       tunnel: { host: spec?.address, port: tunnelPort },
       interception: { backend: options.backend ?? 'nftables' },
+      vips: { interface: 'eth0' },
       metrics: { host: '127.0.0.1', port: 9090 },
       admin: this.adminOf(node),
     });

@@ -7,6 +7,7 @@ import { checkObservability } from './checks/observability.js';
 import { checkPlaintext } from './checks/plaintext.js';
 import { checkPolicyChanges } from './checks/policy.js';
 import { checkTraffic } from './checks/traffic.js';
+import { checkVips } from './checks/vips.js';
 import { checkWire } from './checks/wire.js';
 import { keepUp } from './keep.js';
 import { DemoMesh } from './mesh.js';
@@ -31,6 +32,7 @@ export const sections = [
   'renewals',
   'identity',
   'crashes',
+  'vips',
 ] as const;
 export type Section = (typeof sections)[number];
 
@@ -74,12 +76,14 @@ export async function runNetns(list: Checklist, options: NetnsOptions): Promise<
     if (load !== undefined)
       await part('renewals', 'Renewals under load:', () => checkRenewals(mesh, list, load.load, load.quiet));
     if (loot !== undefined) await part('identity', 'Attacks on identity:', () => checkIdentity(mesh, list, loot));
-    await part('crashes', 'Crashes (with lifetimes of hours from here on):', async () => {
+    if (wants('crashes') || wants('vips')) {
+      say('Lifetimes of hours from here on ...');
       await mesh.kill('controller', 'SIGTERM');
       await mesh.startController(hours);
       await longLived(mesh);
-      await checkFailures(mesh, list, hours);
-    });
+    }
+    await part('crashes', 'Crashes:', () => checkFailures(mesh, list, hours));
+    await part('vips', 'A virtual IP:', () => checkVips(mesh, list));
     options.done();
     if (!list.ok) say(`\n${mesh.diagnosis()}`);
     else if (options.keep) await keepUp(mesh, say, options.userNamespace);

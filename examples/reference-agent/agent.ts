@@ -43,6 +43,7 @@ import { accessLog, combineObservers, meshMetrics, metricsServer } from 'meshwri
 import { Interception, InterfaceMonitor, TproxyListener, dialUpstream, findHostInterface } from 'meshwright/tproxy';
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
 import type { AgentConfig } from './config.js';
+import { startVips } from './vips.js';
 
 type Part = Pick<Closable, 'close'> & Partial<Closable>;
 
@@ -232,6 +233,9 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
     });
     parts.push(subscriber);
 
+    const vips = await startVips(config, { views, plaintext, interception, transport, metrics, logger });
+    parts.push(vips);
+
     const introspection = new AgentIntrospection({
       node: config.node,
       svid,
@@ -249,7 +253,11 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
       await metricsServer({ ...config.metrics, registry: metrics.registry }),
       await AdminSocket.listen({
         path: config.admin,
-        calls: { status: () => introspection.status(), tunnels: () => introspection.tunnels() },
+        calls: {
+          status: () => introspection.status(),
+          tunnels: () => introspection.tunnels(),
+          vips: () => vips.report(),
+        },
         logger,
       }),
     );

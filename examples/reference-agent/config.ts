@@ -44,10 +44,37 @@ export const agentConfigSchema = z
       })
       .strict()
       .default({ backend: 'auto', mode: 'auto', failurePolicy: 'closed', marks: defaultMarks }),
+    /** Virtual IPs (`ProxyVIP`) that this node may announce. */
+    vips: z
+      .object({
+        /** On the segment of the layer 2 addresses; a ProxyVIP may name another. Default: none, so that it must. */
+        interface: z.string().optional(),
+        /** Carries the addresses that are announced by BGP. */
+        device: z.string().default('lo'),
+        /** Take BGP connections from routers; without it routers are dialled only. */
+        listen: z
+          .object({ port, hosts: z.array(z.string()).optional() })
+          .strict()
+          .optional(),
+        /** Files with the TCP MD5 passwords, by the address of the router. */
+        passwordFiles: z.record(z.string(), z.string()).default({}),
+        /** Who decides which node owns a layer 2 address: the controller, or an etcd cluster, which outlives it. */
+        etcd: z
+          .object({
+            endpoints: z.array(z.string()).min(1),
+            caFile: z.string().optional(),
+            certFile: z.string().optional(),
+            keyFile: z.string().optional(),
+          })
+          .strict()
+          .optional(),
+      })
+      .strict()
+      .default({ device: 'lo', passwordFiles: {} }),
     /** Take a source address for an identity without pinning it to an interface. Only where nobody can spoof. */
     trustNetworkForSource: z.boolean().default(false),
     metrics: listener.default({ host: '127.0.0.1', port: 9090 }),
-    /** Unix socket of `mesh status` and `mesh tunnels`. */
+    /** Unix socket of `mesh status`, `mesh tunnels` and `mesh vips`. */
     admin: z.string().default('/run/meshwright/agent.sock'),
     /** How long open connections may go on after SIGTERM. */
     drainTimeoutMs: z.number().int().min(0).default(5_000),

@@ -1,6 +1,6 @@
 /** The command line of the reference agent. Only this file touches arguments, signals and exit codes. */
-import { callAdmin, formatStatus, formatTunnels } from 'meshwright/mesh';
-import type { AgentStatus, TunnelRow } from 'meshwright/mesh';
+import { callAdmin, formatStatus, formatTunnels, formatVips } from 'meshwright/mesh';
+import type { AgentStatus, TunnelRow, VipReport } from 'meshwright/mesh';
 import { pinoLogger } from 'meshwright/telemetry';
 import { Command } from 'commander';
 import { startAgent } from './agent.js';
@@ -49,6 +49,15 @@ mesh
   .action(async ({ admin, json }: { admin: string; json?: boolean }) => {
     const tunnels = (await callAdmin(admin, 'tunnels')) as readonly TunnelRow[];
     process.stdout.write(json === true ? `${JSON.stringify(tunnels, undefined, 2)}\n` : formatTunnels(tunnels));
+  });
+mesh
+  .command('vips')
+  .description('the virtual IPs of this node, and the routers they are announced to')
+  .option('--admin <path>', "the agent's Unix socket", defaultAdmin)
+  .option('--json', 'print JSON')
+  .action(async ({ admin, json }: { admin: string; json?: boolean }) => {
+    const report = (await callAdmin(admin, 'vips')) as VipReport;
+    process.stdout.write(json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatVips(report, Date.now()));
   });
 
 await program.parseAsync().catch((error: unknown) => {

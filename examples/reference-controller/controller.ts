@@ -16,15 +16,27 @@ import {
   localGrants,
 } from 'meshwright/ca';
 import type { Attestor, FileAuditLog } from 'meshwright/ca';
-import { closeAll } from 'meshwright/core';
+import { MemoryLeaseStore, closeAll } from 'meshwright/core';
 import type { Closable, Logger } from 'meshwright/core';
 import { ManifestDirectory } from 'meshwright/kubernetes';
-import { AdminSocket, ControlPlaneServer, peerOf, scopeToNode, workloadRegistry } from 'meshwright/mesh';
+import {
+  AdminSocket,
+  ControlPlaneServer,
+  leaseRoutes,
+  nextFencingFloor,
+  peerOf,
+  scopeToNode,
+  vipLeases,
+  workloadRegistry,
+} from 'meshwright/mesh';
 import type { MeshState } from 'meshwright/mesh';
 import { SnapshotPublisher, snapshotRoutes } from 'meshwright/snapshot';
 import { TrustDomain, controllerId } from 'meshwright/spiffe';
 import { controllerMetrics, metricsServer } from 'meshwright/telemetry';
 import type { ControllerConfig } from './config.js';
+
+/** Of the virtual IPs on layer 2: what agents ask for, and a margin for their clocks. */
+const longestLeaseMs = 1_300;
 
 export async function startController(config: ControllerConfig, logger: Logger): Promise<Closable> {
   const parts: (Pick<Closable, 'close'> & Partial<Closable>)[] = [];
@@ -94,6 +106,14 @@ export async function startController(config: ControllerConfig, logger: Logger):
           observer: metrics.observers.ca,
         }),
         snapshotRoutes({ publisher, peerOf, logger, observer: metrics.observers.snapshot }),
+        leaseRoutes({
+          leases: new MemoryLeaseStore({ fencingFloor: await nextFencingFloor(join(config.data, 'leases')) }),
+          // Leases end with the controller, but their holders do not know that yet.
+          graceMs: longestLeaseMs,
+          mayHold: vipLeases(manifests.state),
+          peerOf,
+          logger,
+        }),
       ],
       logger,
       observer: metrics.observers.controlPlane,

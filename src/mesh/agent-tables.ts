@@ -2,6 +2,7 @@
 import { formatSocketAddress } from '../core/index.js';
 import type { SocketAddress } from '../core/index.js';
 import type { AgentStatus } from './agent-introspection.js';
+import { table } from './table.js';
 
 /** A session as it comes out of the admin socket: dates are text there. */
 export interface TunnelRow {
@@ -70,16 +71,4 @@ export function formatTunnels(rows: readonly TunnelRow[]): string {
     new Date(row.peerNotAfter).toISOString(),
   ]);
   return `${table(['', 'peer', 'address', 'state', 'age', 'streams', 'bytes sent / received', 'peer certificate until'], body)}\n`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  return [head, ...rows]
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
 }

@@ -51,13 +51,19 @@ describe('vipPlan', () => {
   });
 
   it('announces only what can be served, and keeps the sessions of the others', () => {
-    const { assignments, speaker } = vipPlan('a', { known: [l2(), bgp()], serving: [l2()] });
+    const { assignments, bgp: speaker } = vipPlan('a', { known: [l2(), bgp()], serving: [l2()] });
     expect(assignments.map(({ name }) => name)).toEqual(['l2']);
     expect(speaker).toMatchObject({ localAs: 64513, routerId: '192.0.2.1', peers: [{ address: '192.0.2.254' }] });
   });
 
   it('leaves out what is for other nodes', () => {
-    expect(plan([bgp()], 'b')).toEqual({ assignments: [], speaker: undefined });
+    expect(plan([bgp()], 'b')).toEqual({ assignments: [], bgp: undefined });
+  });
+
+  it('adds what only the node knows: passwords, and whether it listens', () => {
+    const passwords = new Map([['192.0.2.254', 'hush']]);
+    const { bgp: speaker } = vipPlan('a', { known: [bgp()], serving: [], bgp: { passwords, listen: { port: 1179 } } });
+    expect(speaker).toMatchObject({ listen: { port: 1179 }, peers: [{ password: 'hush', remoteAs: 64512 }] });
   });
 
   it('has each router once, watched by BFD as soon as one virtual IP asks for it', () => {
@@ -67,8 +73,17 @@ describe('vipPlan', () => {
         { address: '192.0.2.253', as: 64512 },
       ],
     };
-    const { speaker } = plan([bgp(), bgp({ name: 'x', addresses: ['203.0.113.3'], bfd: { txIntervalMs: 100 } }, more)]);
-    expect(speaker?.peers.map(({ address, ttlSecurity, bfd }) => [address, ttlSecurity, bfd?.txIntervalMs])).toEqual([
+    const { bgp: speaker } = plan([
+      bgp(),
+      bgp({ name: 'x', addresses: ['203.0.113.3'], bfd: { txIntervalMs: 100 } }, more),
+    ]);
+    expect(
+      speaker?.peers.map(({ address, ttlSecurity, bfd }) => [
+        address,
+        ttlSecurity,
+        typeof bfd === 'object' ? bfd.txIntervalMs : bfd,
+      ]),
+    ).toEqual([
       ['192.0.2.254', true, 100],
       ['192.0.2.253', false, 100],
     ]);

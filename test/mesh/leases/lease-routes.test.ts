@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { MemoryLeaseStore } from 'meshwright/core';
 import type { LeaseAcquisition, LeaseOwner, LeaseStore } from 'meshwright/core';
-import { ControllerLeaseStore, leaseRoutes, nextFencingFloor, peerOf } from 'meshwright/mesh';
+import {
+  ControllerLeaseStore,
+  leaseRoutes,
+  nextFencingFloor,
+  parseMeshState,
+  peerOf,
+  vipLeases,
+} from 'meshwright/mesh';
 import type { LeaseRoutesOptions } from 'meshwright/mesh';
 import { leaseStoreContract } from 'meshwright/testing';
 import { codeOf } from '../../ca/support.js';
@@ -115,6 +122,29 @@ describe('leases of the controller', () => {
     server.destroy();
     await server.close();
     expect(await codeOf(() => a.acquire('vip', { holder: 'node-a', ttlMs }))).toBe('MESH_LEASE_FAILED');
+  });
+});
+
+describe('vipLeases', () => {
+  it('are those of the layer 2 addresses that the node may announce', () => {
+    const vip = { name: 'edge', addresses: ['203.0.113.1', '2001:db8::1'], nodes: ['node-a'], ports: [80] };
+    const state = parseMeshState({
+      trustDomain: 'cluster.local',
+      nodes: [],
+      workloads: [],
+      services: [],
+      policies: [],
+      vips: [
+        { ...vip, mode: 'l2' },
+        { ...vip, name: 'routed', addresses: ['203.0.113.2'], mode: 'bgp' },
+      ],
+    });
+    const mayHold = vipLeases({ current: state });
+    expect(['vip/203.0.113.1', 'vip/2001:db8::1'].map((name) => mayHold('node-a', name))).toEqual([true, true]);
+    for (const name of ['vip/203.0.113.2', 'vip/203.0.113.9', 'vip/', '203.0.113.1', 'VIP/203.0.113.1', '']) {
+      expect(mayHold('node-a', name)).toBe(false);
+    }
+    expect(mayHold('node-b', 'vip/203.0.113.1')).toBe(false);
   });
 });
 
