@@ -5,7 +5,7 @@ import type { PreparedDecision } from './decision.js';
 import type { Facts } from './facts.js';
 import type { PolicyGroup } from './policy-group.js';
 import type { Applicable } from './policy-set.js';
-import { defaultDenial, hasAllow, hasCustom, hasDeny, hasTiers, opaqueNote } from './policy-group.js';
+import { defaultDenial, hasAllow, hasCustom, hasDeny, hasGrants, hasTiers, opaqueNote } from './policy-group.js';
 import { RuleSearch } from './rule-index.js';
 import { TierSearch } from './tier-search.js';
 import { no } from './tri.js';
@@ -145,10 +145,10 @@ export class Evaluation {
 
   /** Where ALLOW policies apply and none matches. */
   #denyUnmatched(withShadow: boolean): PreparedDecision {
-    const { groups, uncertain } = this.#applicable;
+    const { groups, uncertain, has } = this.#applicable;
     const facts = this.#facts;
     const ambiguity = pathDefectOf(groups, facts) ?? pathDefectOf(uncertain, facts);
-    if (!withShadow && ambiguity === undefined && uncertain.length === 0) {
+    if (!withShadow && ambiguity === undefined && uncertain.length === 0 && (has & hasGrants) === 0) {
       // Nearly always the policies stand in one group, whose answer is always the same.
       let only: PolicyGroup | undefined;
       let count = 0;
@@ -169,8 +169,20 @@ export class Evaluation {
     if (facts.http === undefined && all.some((group) => group.allowUsesHttp)) notes.push(opaqueNote);
     if (uncertain.length > 0)
       notes.push("the pod's labels are not given, so policies with a selector count as applying");
+    if ((has & hasGrants) !== 0) notes.push(...endedGrants(groups, facts.nowMs()));
     return defaultDenial(names, notes);
   }
+}
+
+/** So that who is denied since a grant ended learns of it from the log. */
+function endedGrants(groups: readonly PolicyGroup[], nowMs: number): readonly string[] {
+  return groups.flatMap(({ policies }) =>
+    policies.flatMap(({ head: { key, grant, dryRun } }) =>
+      grant === undefined || dryRun || nowMs < grant.notAfterMs
+        ? []
+        : [`the grant ${key} of ${grant.owner} ended ${grant.notAfter}`],
+    ),
+  );
 }
 
 /** A DENY about paths that an ambiguous path could not escape says so. */

@@ -1,5 +1,6 @@
 /** What compilation reports, and what only shows when policies are seen side by side or against the mesh. */
 import { systemClock } from '../core/index.js';
+import type { Clock } from '../core/index.js';
 import { compileSteps } from './compile.js';
 import type { PolicyScope } from './compiled-policy.js';
 import type { PeerAuthentication } from './dialects/peer-authentication.js';
@@ -12,7 +13,7 @@ import type { LintSubject, PlacedSubject } from './lint/subject.js';
 import { checkTargets } from './lint/targets.js';
 import { ManifestReport, unwrap } from './manifest.js';
 import { resolveOptions } from './options.js';
-import type { AuthzOptions } from './options.js';
+import type { AuthzOptions, ResolvedOptions } from './options.js';
 import type { PolicyProblem } from './problem.js';
 import { finish } from './slices.js';
 
@@ -37,7 +38,8 @@ export function lintPolicies(
     if (!(error instanceof AuthzCompileError)) throw error;
     problems.push(...error.problems);
   }
-  const placed = manifests.flatMap((input) => readSubject(input, options, problems));
+  const resolved = resolveOptions({ ...options, lenient: false });
+  const placed = manifests.flatMap((input) => readSubject(input, resolved, options.clock, problems));
   const subjects = placed.flatMap(({ policy, report }) => (policy === undefined ? [] : [{ policy, report }]));
   const nowMs = (options.clock ?? systemClock).now();
   for (const subject of subjects) checkGrant(subject, nowMs, expiringWithinMs);
@@ -47,10 +49,14 @@ export function lintPolicies(
 }
 
 /** One by one, so that the errors of one policy do not hide what is doubtful about the others. */
-function readSubject(input: unknown, options: AuthzOptions, problems: PolicyProblem[]): PlacedSubject[] {
+function readSubject(
+  input: unknown,
+  options: ResolvedOptions,
+  clock: Clock | undefined,
+  problems: PolicyProblem[],
+): PlacedSubject[] {
   try {
-    const resolved = resolveOptions({ ...options, lenient: false });
-    const { set, peers, requests } = finish(compileSteps([input], resolved, undefined, options.clock));
+    const { set, peers, requests } = finish(compileSteps([input], options, undefined, clock));
     const [policy] = set.policies;
     const other = peers[0] ?? requests[0];
     const id = policy?.head.id ?? other?.id;

@@ -39,6 +39,8 @@ export const hasAllow = 4;
 export const hasShadow = 8;
 export const hasAudit = 16;
 export const hasTiers = 32;
+/** An enforced ALLOW policy that ends. */
+export const hasGrants = 64;
 
 export class PolicyGroup {
   // First what a decision touches, so that it lies close together in memory.
@@ -86,12 +88,14 @@ export class PolicyGroup {
     const audit: CompiledPolicy[] = [];
     const pathModes = new Set<PathNormalization>();
     let allowUsesHttp = false;
+    let grants = 0;
     for (const policy of policies) {
-      const { action, dryRun, key } = policy.head;
+      const { action, dryRun, key, grant } = policy.head;
       if (action === 'ALLOW' && dryRun) {
         shadowAllowPolicies.push(key);
       } else if (action === 'ALLOW') {
         allowPolicies.push(key);
+        if (grant !== undefined) grants = hasGrants;
         allowUsesHttp ||= policy.usesHttp;
         if (policy.pathMode !== undefined) pathModes.add(policy.pathMode);
       } else if (action === 'CUSTOM' && !dryRun) {
@@ -106,7 +110,8 @@ export class PolicyGroup {
       (allowPolicies.length > 0 ? hasAllow : 0) |
       (shadow !== undefined || tiers.some((tier) => tier.shadow !== undefined) ? hasShadow : 0) |
       (audit.length > 0 ? hasAudit : 0) |
-      (tiers.length > 0 ? hasTiers : 0);
+      (tiers.length > 0 ? hasTiers : 0) |
+      grants;
     this.dead = dead;
     this.policies = policies;
     this.segments = segments;

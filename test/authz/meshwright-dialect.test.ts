@@ -276,6 +276,9 @@ describe('grants that end', () => {
     expect(engine.authorizeConnection(request('ops')).verdict).toBe('allow');
     clock.advance(1);
     expect(engine.authorize(request('ops')).allowed).toBe(false);
+    expect(engine.authorize(request('ops')).reason).toBe(
+      `no rule matched of the ALLOW policies that apply (shop/g); the grant shop/g of team-a ended ${end}`,
+    );
     expect(engine.authorize(request('other')).allowed).toBe(false);
     expect(engine.authorizeConnection(request('ops')).verdict).toBe('deny');
   });

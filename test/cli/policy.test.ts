@@ -232,6 +232,40 @@ describe('meshwright policy lint', () => {
   });
 });
 
+describe('the meshwright dialect', () => {
+  const more = '  tier: 100\n  notAfter: 2027-01-31T18:00:00Z\n  owner: team-a\n  reason: CHG-1\n';
+
+  it('is read by tests that say so, as of the moment they say', async () => {
+    write('p.yaml', `${policy()}${more}`);
+    const test = (mesh: string): string =>
+      `mesh: { ${mesh} }\ntests:\n  - request: { from: front/x, to: shop/web, path: /ok }\n    expect: allow\n    by: shop/p/0\n`;
+    write('a.test.yaml', test("dialects: { meshwright: true }, now: '2027-01-31T17:59:59Z'"));
+    expect((await run('test', folder)).status).toBe(exitStatus.ok);
+    write('a.test.yaml', test("dialects: { meshwright: true }, now: '2027-01-31T18:00:00Z'"));
+    const { text, status } = await run('test', folder);
+    expect(text).toContain('the grant shop/p of team-a ended 2027-01-31T18:00:00Z');
+    expect(status).toBe(exitStatus.negative);
+    write('a.test.yaml', test("now: '2027-01-31T17:59:59Z'"));
+    await expect(run('test', folder)).rejects.toThrow(/dialects: \{ meshwright: true \}/);
+    write('a.test.yaml', test('dialects: { meshwright: true }, now: today'));
+    await expect(run('test', folder)).rejects.toMatchObject({ fields: { path: 'mesh.now' } });
+  });
+
+  it('is explained', async () => {
+    write('p.yaml', `${policy()}${more}`);
+    const request = ['--from', 'front/x', '--to', 'shop/web', '--path', '/ok'];
+    const dialect = ['--dialect', 'meshwright', '--at'];
+    const before = await run('explain', folder, ...request, ...dialect, '2027-01-01T00:00:00Z');
+    expect(before.text).toContain('ALLOW: allowed by shop/p rule 0 in tier 100');
+    expect(before.text).toContain('ALLOW shop/p (tier 100; until 2027-01-31T18:00:00Z, team-a: CHG-1): matched');
+    output = [];
+    const after = await run('explain', folder, ...request, ...dialect, '2028-01-01T00:00:00Z');
+    expect(after.text).toContain('failed on spec.notAfter: wants a time before 2027-01-31T18:00:00Z');
+    expect(after.text).toContain('nearest miss: shop/p rule 0 failed only on notAfter');
+    expect(after.status).toBe(exitStatus.negative);
+  });
+});
+
 describe('meshwright policy explain and matrix', () => {
   it('explains a denial by its nearest miss', async () => {
     const { status, text } = await run(

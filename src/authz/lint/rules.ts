@@ -22,7 +22,9 @@ export function checkRules(subjects: readonly LintSubject[]): void {
   const places = new Map<string, LintSubject[]>();
   for (const subject of subjects) {
     const key = placeOf(subject.policy);
-    places.set(key, [...(places.get(key) ?? []), subject]);
+    const members = places.get(key);
+    if (members === undefined) places.set(key, [subject]);
+    else members.push(subject);
   }
   for (const members of places.values()) {
     const count = members.reduce((sum, { policy }) => sum + policy.rules.length, 0);

@@ -3,12 +3,12 @@ import type { CompiledRule, PolicyScope } from '../compiled-policy.js';
 import type { ManifestReport } from '../manifest.js';
 import { PortsTerm } from '../terms/network.js';
 import type { Term } from '../terms/term.js';
-import type { LintFacts, LintService } from './facts.js';
+import type { LintFacts, LintPort, LintService } from './facts.js';
 import { rulePath } from './subject.js';
 import type { LintSubject, PlacedSubject } from './subject.js';
 
 export function checkTargets(subjects: readonly PlacedSubject[], facts: LintFacts): void {
-  const services = facts.services?.map((each): LintService => (typeof each === 'string' ? { name: each } : each));
+  const services = facts.services === undefined ? undefined : new Services(facts.services);
   for (const subject of subjects) {
     const { policy, report, scopes } = subject;
     const native = policy?.head.id.startsWith('ProxyPolicy ') === true;
@@ -18,8 +18,36 @@ export function checkTargets(subjects: readonly PlacedSubject[], facts: LintFact
       const placed = native ? 'spec.targetRef.name' : 'metadata.namespace';
       if (facts.workloads !== undefined) checkSelector(scope, placed, report, facts.workloads, facts.complete ?? true);
     });
-    if (services !== undefined && policy !== undefined)
-      for (const rule of policy.rules) checkProtocol(rule, { policy, report }, services);
+    if (services === undefined || policy === undefined || !policy.rules.some((rule) => rule.usesHttp)) continue;
+    const ports = scopes.flatMap((scope) => services.of(scope)).flatMap(({ ports: own }) => own ?? [unknownPort]);
+    for (const rule of policy.rules) checkProtocol(rule, { policy, report }, ports);
+  }
+}
+
+/** Of a service whose ports are not known. */
+const unknownPort: LintPort = Object.freeze({ port: 0 });
+
+/** Services by what policies apply to. */
+class Services {
+  readonly #all: readonly LintService[];
+  readonly #byName = new Map<string, readonly LintService[]>();
+  readonly #byNamespace = new Map<string, LintService[]>();
+
+  constructor(services: NonNullable<LintFacts['services']>) {
+    this.#all = services.map((each) => (typeof each === 'string' ? { name: each } : each));
+    for (const service of this.#all) {
+      this.#byName.set(service.name, [service]);
+      const namespace = namespaceOf(service.name);
+      const members = this.#byNamespace.get(namespace);
+      if (members === undefined) this.#byNamespace.set(namespace, [service]);
+      else members.push(service);
+    }
+  }
+
+  of(scope: PolicyScope): readonly LintService[] {
+    if (scope.kind === 'mesh') return this.#all;
+    if (scope.kind === 'service') return this.#byName.get(scope.service) ?? [];
+    return scope.namespace === undefined ? this.#all : (this.#byNamespace.get(scope.namespace) ?? []);
   }
 }
 
@@ -31,13 +59,13 @@ function checkService(
   scope: PolicyScope,
   path: string,
   report: ManifestReport,
-  services: readonly LintService[],
+  services: Services,
   complete: boolean,
 ): void {
   if (scope.kind !== 'service' || scope.service.startsWith('serviceentry:')) return;
   const { service } = scope;
-  if (services.some(({ name }) => name === service)) return;
-  if (!complete && !services.some(({ name }) => namespaceOf(name) === namespaceOf(service))) return;
+  if (services.of(scope).length > 0) return;
+  if (!complete && services.of({ kind: 'services', namespace: namespaceOf(service) }).length === 0) return;
   report.warning(
     'target-unknown',
     path,
@@ -78,15 +106,13 @@ function checkSelector(
     );
 }
 
-function checkProtocol(rule: CompiledRule, { policy, report }: LintSubject, services: readonly LintService[]): void {
+function checkProtocol(rule: CompiledRule, { policy, report }: LintSubject, ports: readonly LintPort[]): void {
   if (!rule.usesHttp || (policy.head.action !== 'ALLOW' && policy.head.action !== 'DENY')) return;
-  const targets = policy.head.scopes.flatMap((scope) => servicesOf(scope, services));
   const everywhere = [...rule.from.flat(), ...rule.when].some((term) => term.http);
   const entries = rule.to.length === 0 ? [[]] : rule.to;
   entries.forEach((terms: readonly Term[], index) => {
     if (!everywhere && !terms.some((term) => term.http)) return;
     const wanted = terms.find((term) => term instanceof PortsTerm && !term.negated)?.values.map(Number);
-    const ports = targets.flatMap(({ ports: own }) => own ?? [{ port: 0, protocol: undefined }]);
     const meant = wanted === undefined ? ports : ports.filter(({ port }) => wanted.includes(port));
     if (meant.length === 0 || meant.some(({ protocol }) => protocol !== 'tcp')) return;
     // A namespace has many ports; without naming any a rule is hardly about those without HTTP.
@@ -101,17 +127,4 @@ function checkProtocol(rule: CompiledRule, { policy, report }: LintSubject, serv
         : 'there they count as matched, so that it denies whatever the rest of it matches: remove them, or name another port',
     );
   });
-}
-
-function servicesOf(scope: PolicyScope, services: readonly LintService[]): readonly LintService[] {
-  switch (scope.kind) {
-    case 'service':
-      return services.filter(({ name }) => name === scope.service);
-    case 'namespace':
-    case 'services':
-    case 'selector':
-      return services.filter(({ name }) => scope.namespace === undefined || namespaceOf(name) === scope.namespace);
-    case 'mesh':
-      return services;
-  }
 }

@@ -86,8 +86,14 @@ function pairs(texts: readonly string[] = []): Record<string, string> {
 export function formatExplanation({ decision, considered, nearestMiss }: Explanation): string {
   const lines = [`${decision.action.toUpperCase()}: ${decision.reason}`];
   for (const policy of considered) {
+    const { tier, grant, dryRun } = policy;
+    const notes = [
+      ...(dryRun ? ['not enforced'] : []),
+      ...(tier === undefined ? [] : [`tier ${String(tier)}`]),
+      ...(grant === undefined ? [] : [`until ${grant.notAfter}, ${grant.owner}: ${grant.reason}`]),
+    ];
     lines.push(
-      `  ${policy.action} ${policy.policy}${policy.dryRun ? ' (dry run)' : ''}: ${policy.matched ? 'matched' : 'no rule matched'}`,
+      `  ${policy.action} ${policy.policy}${notes.length === 0 ? '' : ` (${notes.join('; ')})`}: ${policy.matched ? 'matched' : 'no rule matched'}`,
     );
     for (const rule of policy.rules) {
       if (rule.matched)
