@@ -14,6 +14,7 @@ import type { CaEvent, CaOperation } from './events.js';
 import { CaService } from './gen/ca_pb.js';
 import type { JoinRequest } from './gen/ca_pb.js';
 import type { JoinTokens } from './join-tokens.js';
+import { RefusalRecords } from './refusal-records.js';
 import type { SpiffeCA } from './spiffe-ca.js';
 import { toWireError } from './wire-errors.js';
 import type { WorkloadTokenIssuer } from './workload-token-issuer.js';
@@ -89,6 +90,7 @@ class CaRequests {
   readonly #logger: Logger;
   readonly #observer: Observer<CaEvent>;
   /** Apart from renewals: whoever has a node's used evidence must not be able to keep it from renewing. */
+  readonly #refusals: RefusalRecords;
   readonly #joinLimit: TokenBuckets;
   readonly #renewLimit: TokenBuckets;
   readonly #tokenLimit: TokenBuckets;
@@ -100,6 +102,7 @@ class CaRequests {
     this.#logger = logger;
     this.#observer = observer;
     const svid = limits?.svid ?? { burst: 20, perSecond: 1 };
+    this.#refusals = new RefusalRecords({ record: (entry) => options.ca.record(entry), clock, logger });
     this.#joinLimit = new TokenBuckets(svid, clock);
     this.#renewLimit = new TokenBuckets(svid, clock);
     this.#tokenLimit = new TokenBuckets(limits?.workloadToken ?? { burst: 500, perSecond: 100 }, clock);
@@ -216,13 +219,7 @@ class CaRequests {
     this.#logger[line]('certificate request refused', { operation, node, code: refusal.code, reason });
     notify(this.#observer, { type: 'ca-refused', operation, code: refusal.code, reason, node });
     const who = verifiedNode === undefined ? 'unauthenticated' : `node ${verifiedNode}`;
-    try {
-      const { ca } = this.#options;
-      await ca.record({ event: 'refused', operation, who, node, code: refusal.code, why: refusal.message });
-    } catch (error) {
-      // Refused it is all the same.
-      this.#logger.error('audit record lost', { reason: describeError(error) });
-    }
+    await this.#refusals.add({ event: 'refused', operation, who, node, code: refusal.code, why: refusal.message });
   }
 }
 
