@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { describeRequiring } from '../../support/requirements.js';
+import { until } from '../peers/until.js';
 import { LinkAgent, Segment } from './support/segment.js';
 import type { Station } from './support/segment.js';
 
@@ -27,18 +28,25 @@ describeRequiring({ netns: true, native: true, commands: ['tcpdump', 'tshark'] }
     // Captured where it arrives: what the sender's own kernel says of the same addresses is not there.
     const tcpdump = watcher.namespace.spawn(
       'tcpdump',
-      ['-i', 'eth0', '-U', '-Z', 'root', '-w', capture, 'ether', 'src', station.mac],
+      ['-i', 'eth0', '-U', '--immediate-mode', '-Z', 'root', '-w', capture, 'ether', 'src', station.mac],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     await once(tcpdump.stderr as NodeJS.ReadableStream, 'data');
     const agent = await LinkAgent.start(station, { announce: { burst: 2, burstIntervalMs: 100 } });
     await agent.probe('10.20.0.100');
     await agent.probe('fd20::100');
-    await agent.tell({ op: 'announce', ip: '10.20.0.100' });
-    await agent.tell({ op: 'announce', ip: 'fd20::100' });
-    await new Promise((resolve) => void setTimeout(resolve, 500));
+    const announced = async (ip: string): Promise<void> => {
+      await agent.tell({ op: 'announce', ip });
+      await until(`${ip} was announced three times`, async () => {
+        const events = await agent.events('vip.l2-announced');
+        return events.filter(({ address }) => address === ip).length === 3;
+      });
+      await agent.tell({ op: 'stop', ip });
+    };
+    await announced('10.20.0.100');
+    await announced('fd20::100');
     await station.namespace.sysctl({ 'net.ipv6.conf.eth0.forwarding': 1 });
-    await agent.tell({ op: 'announce', ip: 'fd20::101' });
+    await announced('fd20::101');
     await new Promise((resolve) => void setTimeout(resolve, 500));
     tcpdump.kill('SIGINT');
     await once(tcpdump, 'exit');
