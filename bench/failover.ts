@@ -3,6 +3,7 @@
  * Options: `--rounds <n>` (default 10), `--only bgp|leave|l2|handover|many`. Needs root, bird, keepalived and etcd.
  */
 import { crash, leave } from './failover/bgp.js';
+import type { LeaveSample } from './failover/bgp.js';
 import { keepalivedFailover } from './failover/keepalived.js';
 import { Layer2Rig } from './failover/layer2.js';
 import { addressCount, manyByBgp, manyByLayer2 } from './failover/many.js';
@@ -36,8 +37,8 @@ async function takeTurns<Sample>(
 
 async function routed(): Promise<void> {
   await using rig = await RoutedRig.create(4);
-  const ours = await rig.pair(1, '203.0.113.10', meshwrightAnnouncer);
-  const birds = await rig.pair(3, '203.0.113.20', birdAnnouncer);
+  const ours = rig.pair(1, '203.0.113.10', meshwrightAnnouncer);
+  const birds = rig.pair(3, '203.0.113.20', birdAnnouncer);
   if (wanted('bgp')) {
     for (const [how, what] of [
       ['kill', 'SIGKILL of what announces and answers (the kernel still closes its connections)'],
@@ -59,13 +60,20 @@ async function routed(): Promise<void> {
       { name: 'BIRD, SIGTERM', run: () => leave(rig, birds) },
     ]);
     printRows(
-      'BGP: a node leaves in order (a question every millisecond)',
-      [...samples].map(([name, each]) => ({
-        '': name,
-        asked: each.reduce((sum, { asked }) => sum + asked, 0),
-        lost: each.reduce((sum, { lost }) => sum + lost, 0),
-        rounds: each.length,
-      })),
+      'BGP: one of two nodes leaves in order',
+      [...samples].map(([name, each]) => {
+        const total = (count: (sample: LeaveSample) => number): number =>
+          each.reduce((sum, sample) => sum + count(sample), 0);
+        return {
+          '': name,
+          datagrams: total(({ asked }) => asked),
+          lost: total(({ lost }) => lost),
+          'HTTP requests': total(({ requests }) => requests),
+          failed: total(({ failures }) => failures.length),
+          'as in': each.flatMap(({ failures }) => failures)[0] ?? '',
+          rounds: each.length,
+        };
+      }),
     );
   }
 }

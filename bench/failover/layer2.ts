@@ -103,7 +103,7 @@ export class Layer2Rig implements AsyncDisposable {
       station.agent ??= await VipAgent.start(station.namespace, {
         manager: { node: station.name, l2: { interface: 'eth0' } },
         etcd: etcdUrl,
-        assignments: [{ name: 'bench', addresses: [vip], mode: 'l2', leaseTtlMs: 1300 }],
+        assignments: [{ name: 'bench', addresses: [vip], mode: 'l2' }],
       });
     }
     await until('one of them owns the address', () => this.#stations.some(({ agent }) => agent?.announcing === 1));

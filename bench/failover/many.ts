@@ -5,7 +5,7 @@ import { NetnsLab } from 'meshwright/testing';
 import { Bird } from '../../test/vip/peers/bird.js';
 import { until } from '../../test/vip/peers/until.js';
 import { cpuSecondsOf } from '../support.js';
-import { bgpTimers, bfdIntervalMs, bfdMultiplier, bfdTimers, nodeAs, routerAs } from './routed-rig.js';
+import { bfdTimers, bgpOptions, bgpTimers, nodeAs, routerAs } from './routed-rig.js';
 import { VipAgent } from './vip-agent-process.js';
 
 export const addressCount = 500;
@@ -80,17 +80,7 @@ ${[1, 2]
     const agent = await VipAgent.start(ours, {
       manager: {
         node: 'ours',
-        bgp: {
-          localAs: nodeAs,
-          routerId: '10.20.0.1',
-          peers: [
-            {
-              ...{ name: 'router', address: routerIp, remoteAs: routerAs, families: ['ipv4'], holdTimeSeconds: 9 },
-              ...{ connectRetryMs: 500, idleHoldMs: { first: 100, max: 1000 } },
-              bfd: { txIntervalMs: bfdIntervalMs, rxIntervalMs: bfdIntervalMs, multiplier: bfdMultiplier },
-            },
-          ],
-        },
+        bgp: bgpOptions('10.20.0.1', routerIp),
       },
       assignments: addresses(0).map((ip) => ({ name: ip, addresses: [ip], mode: 'bgp' })),
     });

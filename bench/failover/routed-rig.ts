@@ -2,22 +2,21 @@
  * A router (BIRD) with equal-cost paths to pairs of nodes, and a client behind it: all in namespaces that are gone
  * afterwards. Every contender has two nodes that announce the same address, which its client asks.
  */
-import { once } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { NetnsLab } from 'meshwright/testing';
 import type { NetNamespace } from 'meshwright/testing';
 import { Bird } from '../../test/vip/peers/bird.js';
 import { until } from '../../test/vip/peers/until.js';
 import { startAnswering } from './client.js';
+import { startServing } from './requesting.js';
+import { VipAgent } from './vip-agent-process.js';
 
 export const bfdIntervalMs = 100;
 export const bfdMultiplier = 3;
 export const routerAs = 64_512;
 export const nodeAs = 64_513;
 const routerIp = '10.20.0.254';
-const agentProgram = fileURLToPath(new URL('./bgp-agent.ts', import.meta.url));
 
 /** What announces: a process of a node, and the way to end it. */
 export interface Announcer {
@@ -28,7 +27,7 @@ export interface Announcer {
   stop(): Promise<void>;
 }
 
-export type AnnouncerFactory = (node: RigNode, prefix: string) => Promise<Announcer>;
+export type AnnouncerFactory = (node: RigNode, ip: string) => Promise<Announcer>;
 
 export interface RigNode {
   readonly name: string;
@@ -42,7 +41,7 @@ export class Pair {
   readonly nodes: readonly RigNode[];
   readonly #rig: RoutedRig;
   readonly #factory: AnnouncerFactory;
-  readonly #running = new Map<string, { readonly announcer: Announcer; readonly answering: ChildProcess }>();
+  readonly #running = new Map<string, { readonly announcer: Announcer; readonly servers: readonly ChildProcess[] }>();
 
   constructor(rig: RoutedRig, vip: string, nodes: readonly RigNode[], factory: AnnouncerFactory) {
     this.#rig = rig;
@@ -55,8 +54,8 @@ export class Pair {
   async ready(): Promise<void> {
     for (const node of this.nodes) {
       if (this.#running.has(node.name)) continue;
-      const answering = await startAnswering(node.namespace, node.name);
-      this.#running.set(node.name, { announcer: await this.#factory(node, `${this.vip}/32`), answering });
+      const servers = [await startAnswering(node.namespace, node.name), await startServing(node.namespace, node.name)];
+      this.#running.set(node.name, { announcer: await this.#factory(node, this.vip), servers });
     }
     await until(`the router reaches ${this.vip} by both nodes`, async () => this.#rig.guards(this.vip, this.nodes), {
       timeoutMs: 30_000,
@@ -82,14 +81,14 @@ export class Pair {
     const running = this.#running.get(name);
     this.#running.delete(name);
     running?.announcer.kill();
-    running?.answering.kill('SIGKILL');
+    for (const server of running?.servers ?? []) server.kill('SIGKILL');
   }
 
   /** As if the machine had vanished: connections stay open, and nothing is said. `kill` it afterwards. */
   freeze(name: string): void {
     const running = this.#running.get(name);
     running?.announcer.freeze();
-    running?.answering.kill('SIGSTOP');
+    for (const server of running?.servers ?? []) server.kill('SIGSTOP');
   }
 
   /** In order: the announcement ends, and only then what answers. */
@@ -97,7 +96,7 @@ export class Pair {
     const running = this.#running.get(name);
     this.#running.delete(name);
     await running?.announcer.stop();
-    running?.answering.kill('SIGKILL');
+    for (const server of running?.servers ?? []) server.kill('SIGKILL');
   }
 }
 
@@ -157,10 +156,8 @@ export class RoutedRig implements AsyncDisposable {
   }
 
   /** Two nodes, from the `first` (1-based) on, that announce `vip`. */
-  async pair(first: number, vip: string, factory: AnnouncerFactory): Promise<Pair> {
-    const nodes = this.#nodes.slice(first - 1, first + 1);
-    for (const { namespace } of nodes) await namespace.address('lo', `${vip}/32`);
-    return new Pair(this, vip, nodes, factory);
+  pair(first: number, vip: string, factory: AnnouncerFactory): Pair {
+    return new Pair(this, vip, this.#nodes.slice(first - 1, first + 1), factory);
   }
 
   /** Whether the kernel of the router has a path by each of the nodes, and BFD is up with each. */
@@ -183,41 +180,44 @@ export class RoutedRig implements AsyncDisposable {
   }
 }
 
-/** Meshwright: a BGP speaker and a BFD session in one process. */
-export const meshwrightAnnouncer: AnnouncerFactory = async (node, prefix) => {
-  const options = {
-    local: node.ip,
-    router: routerIp,
-    localAs: nodeAs,
-    routerAs,
-    prefixes: [prefix],
-    bfdIntervalMs,
-    bfdMultiplier,
-    drainMs: 500,
-  };
-  const child = node.namespace.spawn(process.execPath, ['--import', 'tsx', agentProgram, JSON.stringify(options)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(child.stdout as NodeJS.ReadableStream, 'data');
+/** What a `VipManager` needs to speak BGP and BFD with a router, with the timers of this benchmark. */
+export function bgpOptions(routerId: string, router: string): object {
   return {
-    kill: () => void child.kill('SIGKILL'),
-    freeze: () => void child.kill('SIGSTOP'),
-    stop: async () => {
-      const ended = once(child, 'exit');
-      child.kill('SIGTERM');
-      await ended;
-    },
+    localAs: nodeAs,
+    routerId,
+    peers: [
+      {
+        ...{ name: 'router', address: router, remoteAs: routerAs, families: ['ipv4'], holdTimeSeconds: 9 },
+        ...{ connectRetryMs: 500, idleHoldMs: { first: 100, max: 1000 } },
+        bfd: { txIntervalMs: bfdIntervalMs, rxIntervalMs: bfdIntervalMs, multiplier: bfdMultiplier },
+      },
+    ],
+  };
+}
+
+/** Meshwright: a `VipManager`, which also puts the address on `lo`. */
+export const meshwrightAnnouncer: AnnouncerFactory = async (node, ip) => {
+  const agent = await VipAgent.start(node.namespace, {
+    manager: { node: node.name, drainMs: 500, bgp: bgpOptions(node.ip, routerIp) },
+    assignments: [{ name: 'bench', addresses: [ip], mode: 'bgp' }],
+  });
+  return {
+    kill: () => void agent.child.kill('SIGKILL'),
+    freeze: () => void agent.child.kill('SIGSTOP'),
+    stop: () => agent.end('SIGTERM'),
   };
 };
 
 /** BIRD in the same role, with the same timers. */
-export const birdAnnouncer: AnnouncerFactory = async (node, prefix) => {
+export const birdAnnouncer: AnnouncerFactory = async (node, ip) => {
+  // It stays where it is when BIRD goes.
+  await node.namespace.address('lo', `${ip}/32`).catch(() => undefined);
   const bird = await Bird.start(
     node.namespace,
     `router id ${node.ip};
 protocol device { scan time 2; }
 protocol bfd { interface "eth0" { ${bfdTimers} }; }
-protocol static { ipv4; route ${prefix} via "lo"; }
+protocol static { ipv4; route ${ip}/32 via "lo"; }
 protocol bgp r { local ${node.ip} as ${String(nodeAs)}; neighbor ${routerIp} as ${String(routerAs)}; ${bgpTimers}
   ipv4 { import none; export all; }; }
 `,
