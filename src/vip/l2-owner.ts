@@ -68,6 +68,9 @@ export class L2Owner {
   #running: Promise<void> | undefined;
   /** Set while the address may be on the device: takes it away, and sends that request before it returns. */
   #takeAway: (() => Promise<void>) | undefined;
+  #comeBack: (() => void) | undefined;
+  /** Until then the kernel certainly has the address. */
+  #keptUntilMs = -Infinity;
   #judging = false;
 
   constructor(name: string, options: L2OwnerOptions) {
@@ -229,7 +232,9 @@ export class L2Owner {
     const own = { ip: address, device };
     const announced: { by?: ReturnType<LinkPart['announce']> } = {};
     let isPlaced = false;
+    this.#keptUntilMs = this.#lifetimeEndMs();
     const adding = addresses.add(own, timing.lifetimeSeconds);
+    this.#comeBack = () => announced.by?.reannounce();
     this.#takeAway = () => {
       announced.by?.stop();
       if (isPlaced) return addresses.remove(own);
@@ -243,7 +248,8 @@ export class L2Owner {
     isPlaced = true;
     end.signal.throwIfAborted();
     announced.by = link.announce(address, {
-      mayAnnounce: () => held.valid && !end.signal.aborted,
+      // Renewals may come, and each too late to refresh the address: the kernel may have dropped it then.
+      mayAnnounce: () => held.valid && !end.signal.aborted && this.#options.clock.monotonicMs() < this.#keptUntilMs,
       onConflict: ({ mac }) => void this.#judge(mac, link, () => announced.by?.reannounce(), end),
     });
     this.#report({ state: 'announcing', reason: handedOver ? 'owned; handed over' : 'owned', owner: node });
@@ -253,13 +259,26 @@ export class L2Owner {
     return true;
   }
 
+  /** A lifetime that starts now ends no sooner: 20 ms early at the most, and the time that the request takes is ours to lose. */
+  #lifetimeEndMs(): number {
+    return this.#options.clock.monotonicMs() + 1000 * this.#options.timing.lifetimeSeconds - 20;
+  }
+
   /** After each renewal: the kernel keeps the address for another lifetime, if there is room for that. */
   #refresh(held: HeldLease): void {
-    const { address, addresses, device, timing, logger } = this.#options;
+    const { address, addresses, clock, device, timing, logger } = this.#options;
     if (this.#takeAway === undefined || !held.mayRefresh) return;
-    addresses.refresh({ ip: address, device }, timing.lifetimeSeconds).catch((error: unknown) => {
-      logger.warn('a virtual IP could not be refreshed on its device', { address, error: describeError(error) });
-    });
+    const wasAway = clock.monotonicMs() >= this.#keptUntilMs;
+    const keptUntilMs = this.#lifetimeEndMs();
+    addresses.refresh({ ip: address, device }, timing.lifetimeSeconds).then(
+      () => {
+        this.#keptUntilMs = keptUntilMs;
+        if (wasAway) this.#comeBack?.();
+      },
+      (error: unknown) => {
+        logger.warn('a virtual IP could not be refreshed on its device', { address, error: describeError(error) });
+      },
+    );
   }
 
   /**
@@ -305,6 +324,7 @@ export class L2Owner {
       });
     }
     this.#takeAway = undefined;
+    this.#comeBack = undefined;
     keeper.drop(held);
     const { fencingToken } = held.lease;
     if (held.end === 'lost' || held.end === 'expired') this.#notifyLease(held.end, fencingToken);
