@@ -255,6 +255,38 @@ describeRequiring(needs, 'a link', () => {
     await take(b, ip);
   });
 
+  test('the state of the link is followed after the kernel had more to say than it could hold', async () => {
+    const { a } = all();
+    const agent = await LinkAgent.start(a);
+    agent.process.kill('SIGSTOP');
+    // Each of these is told to everybody who listens, and nobody reads.
+    const changes = Array.from({ length: 5000 }, (_, index) => `link set lo mtu ${String(1400 + (index % 2))}\n`);
+    await a.namespace.exec('ip', ['-batch', '-'], { input: changes.join('') });
+    await segment.switch.ip('link', 'set', segment.port(a), 'down');
+    agent.process.kill('SIGCONT');
+    await expect.poll(async () => (await agent.events('vip.l2-link')).at(-1)?.up).toBe(false);
+    await segment.switch.ip('link', 'set', segment.port(a), 'up');
+    await expect.poll(async () => (await agent.events('vip.l2-link')).at(-1)?.up).toBe(true);
+    await agent.kill();
+  });
+
+  test('a name that the interface no longer has is no interface, until it has it again', async () => {
+    const { a } = all();
+    const agent = await LinkAgent.start(a);
+    const state = async (): Promise<unknown> => (await agent.events('vip.l2-link')).at(-1);
+    await a.namespace.ip('link', 'set', 'eth0', 'down');
+    await a.namespace.ip('link', 'set', 'eth0', 'name', 'other0');
+    await a.namespace.ip('link', 'set', 'other0', 'up');
+    await expect.poll(state).toMatchObject({ present: false, up: false });
+    await expect(agent.probe('10.20.0.112')).rejects.toMatchObject({ code: 'VIP_L2_LINK_DOWN' });
+    await a.namespace.ip('link', 'set', 'other0', 'down');
+    await a.namespace.ip('link', 'set', 'other0', 'name', 'eth0');
+    await a.namespace.ip('link', 'set', 'eth0', 'up');
+    await expect.poll(state).toMatchObject({ present: true, up: true });
+    expect(await agent.probe('10.20.0.112')).toEqual({ free: true });
+    await agent.kill();
+  });
+
   test('an interface that is none, or no Ethernet, is refused', async () => {
     const { a } = all();
     const agent = await LinkAgent.start(a);
