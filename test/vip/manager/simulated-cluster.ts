@@ -152,7 +152,7 @@ export class SimulatedNode {
   async #request<T>(run: () => Promise<T>): Promise<T> {
     const { random, world } = this.#cluster;
     const { calm } = this.#cluster;
-    const delayMs = (): number => (calm || random.fraction() < 0.9 ? 20 : 600) * random.fraction();
+    const delayMs = (): number => (calm || random.fraction() < 0.7 ? 20 : 380) * random.fraction();
     const isLost = (): boolean => this.cut || (!calm && random.fraction() < 0.04);
     // The request is on its way whatever becomes of the node; only the answer needs it.
     await new Promise<void>((resolve) => void world.timer(delayMs(), resolve));
