@@ -70,7 +70,7 @@ export function* compileSteps(
   for (const input of manifests) {
     let compiled = reused[count];
     count += 1;
-    if (count % (compiled === undefined ? 16 : 128) === 0) yield;
+    if (count % (compiled === undefined ? 16 : 256) === 0) yield;
     if (compiled === undefined) {
       const before = problems.length;
       const { manifest, origin } = unwrap(input);

@@ -29,8 +29,9 @@ export function* reuseManifests(
   };
   // Most stand where they stood, or moved as far as the one before them did.
   let shift = 0;
-  for (const [index, input] of manifests.entries()) {
-    if (index % 128 === 127) yield;
+  for (let index = 0; index < manifests.length; index += 1) {
+    const input = manifests[index];
+    if (index % 256 === 255) yield;
     if (take(index + shift, input)) continue;
     let moved = false;
     for (let by = 1; by <= maxShift && !moved; by += 1) {
@@ -47,8 +48,9 @@ export function* reuseManifests(
   }
   if (missed.length === 0) return found;
   const left = new Map<unknown, CompiledManifest>();
-  for (const [place, known] of earlier.entries()) {
-    if (used[place] === 1) continue;
+  for (let place = 0; place < earlier.length; place += 1) {
+    const known = earlier[place];
+    if (known === undefined || used[place] === 1) continue;
     left.set(known.input, known);
     const name = nameOf(known.input);
     if (name !== undefined) left.set(name, known);

@@ -1,5 +1,6 @@
 /** The policies in force, found by what they apply to. */
 import type { CompiledPolicy, PolicyScope } from './compiled-policy.js';
+import { LayeredMap } from './layered-map.js';
 import { PolicyGroup } from './policy-group.js';
 import type { AuthzRequest } from './request.js';
 import { KeyTables } from './rule-index.js';
@@ -61,16 +62,16 @@ export class PolicySet {
   readonly policies: readonly CompiledPolicy[];
   readonly #tables: KeyTables;
   #mesh: PolicyGroup | undefined;
-  #namespaces = new Map<string, PolicyGroup>();
-  #services = new Map<string, PolicyGroup>();
+  #namespaces = new LayeredMap<string, PolicyGroup>();
+  #services = new LayeredMap<string, PolicyGroup>();
   /** By the namespace of services; nearly always empty. */
-  #servicesOf = new Map<string, PolicyGroup>();
+  #servicesOf = new LayeredMap<string, PolicyGroup>();
   /** By `scopeKey`. */
   #selected = new Map<string, SelectorGroup>();
   /** By namespace (undefined: of the whole mesh), then by the name and value of the first label. */
   #selectors = new Map<string | undefined, Map<string, Map<string, SelectorGroup[]>>>();
 
-  /** As `previous`, for `#place` to change before anyone else sees it. */
+  /** As `previous`, to be changed before anyone else sees it. */
   private constructor(policies: readonly CompiledPolicy[], tables: KeyTables, previous: PolicySet | undefined) {
     this.policies = policies;
     this.#tables = tables;
@@ -100,22 +101,29 @@ export class PolicySet {
     const next = new PolicySet(policies, tables, this);
     const additions = byScope(added);
     const scopes = new Map([...byScope(removed), ...additions]);
-    const kinds = new Set([...scopes.values()].map(({ scope }) => scope.kind));
-    if (kinds.has('namespace')) next.#namespaces = new Map(this.#namespaces);
-    if (kinds.has('service')) next.#services = new Map(this.#services);
-    if (kinds.has('services')) next.#servicesOf = new Map(this.#servicesOf);
-    if (kinds.has('selector')) next.#selected = new Map(this.#selected);
+    const namespaces = new Map<string, PolicyGroup | undefined>();
+    const services = new Map<string, PolicyGroup | undefined>();
+    const servicesOf = new Map<string, PolicyGroup | undefined>();
+    const selected = new Map<string, SelectorGroup | undefined>();
     let count = 0;
     for (const [key, { scope }] of scopes) {
       count += 1;
       if (count % 64 === 0) yield;
       const list = additions.get(key)?.list ?? [];
       const known = this.#groupOf(key, scope);
-      const group =
+      const changed =
         known === undefined ? yield* PolicyGroup.build(list, tables) : yield* known.change(removed, list, tables);
-      next.#place(key, scope, group.policies.length === 0 ? undefined : group);
+      const group = changed.policies.length === 0 ? undefined : changed;
+      if (scope.kind === 'mesh') next.#mesh = group;
+      else if (scope.kind === 'namespace') namespaces.set(scope.namespace, group);
+      else if (scope.kind === 'service') services.set(scope.service, group);
+      else if (scope.kind === 'services') servicesOf.set(scope.namespace, group);
+      else selected.set(key, group && { namespace: scope.namespace, labels: Object.entries(scope.labels), group });
     }
-    if (kinds.has('selector')) next.#indexSelectors();
+    next.#namespaces = this.#namespaces.with(namespaces);
+    next.#services = this.#services.with(services);
+    next.#servicesOf = this.#servicesOf.with(servicesOf);
+    if (selected.size > 0) next.#selectAlso(selected);
     return next;
   }
 
@@ -134,29 +142,12 @@ export class PolicySet {
     }
   }
 
-  #place(key: string, scope: PolicyScope, group: PolicyGroup | undefined): void {
-    switch (scope.kind) {
-      case 'mesh':
-        this.#mesh = group;
-        break;
-      case 'namespace':
-        replace(this.#namespaces, scope.namespace, group);
-        break;
-      case 'service':
-        replace(this.#services, scope.service, group);
-        break;
-      case 'services':
-        replace(this.#servicesOf, scope.namespace, group);
-        break;
-      case 'selector': {
-        const { namespace } = scope;
-        const labels = Object.entries(scope.labels);
-        replace(this.#selected, key, group === undefined ? undefined : { namespace, labels, group });
-      }
+  #selectAlso(changes: ReadonlyMap<string, SelectorGroup | undefined>): void {
+    this.#selected = new Map(this.#selected);
+    for (const [key, selector] of changes) {
+      if (selector === undefined) this.#selected.delete(key);
+      else this.#selected.set(key, selector);
     }
-  }
-
-  #indexSelectors(): void {
     this.#selectors = new Map();
     for (const selector of this.#selected.values()) {
       const { namespace, labels } = selector;
@@ -259,11 +250,6 @@ function byScope(
     }
   }
   return members;
-}
-
-function replace<K, V>(map: Map<K, V>, key: K, value: V | undefined): void {
-  if (value === undefined) map.delete(key);
-  else map.set(key, value);
 }
 
 function scopeKey(scope: PolicyScope): string {
