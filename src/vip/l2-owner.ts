@@ -49,7 +49,7 @@ const handoverWithinMs = 1_000;
 const conflictLooks = 4;
 const releaseWithinMs = 1_000;
 const failureBackoff = { firstMs: 100, maxMs: 5_000 };
-const conflictBackoff = { firstMs: 10_000, maxMs: 120_000 };
+const conflictBackoff = { firstMs: 1_000, maxMs: 120_000 };
 
 /**
  * One address on layer 2, on this node:

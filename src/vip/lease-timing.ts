@@ -4,7 +4,7 @@ import type { ProbeTimings } from './l2/index.js';
 
 /**
  * The times of one ownership, reckoned so that the kernel of a dead or frozen owner has removed the address before the next
- * owner puts it on. All from one monotonic clock; docs/adr/0014-an-address-outlives-no-lease.md has the arithmetic.
+ * owner puts it on. All from one monotonic clock; docs/adr/0015-an-address-outlives-no-lease.md has the arithmetic.
  *
  *     sent ---------------- ttl ----------------|-- probe ---|
  *       |-- answered, refreshed --- kernel lifetime at most --|
