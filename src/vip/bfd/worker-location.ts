@@ -20,7 +20,8 @@ export function findWorker(from: string = import.meta.url): WorkerSource {
         .replace(/\.cjs$/, '.mjs'),
     ).href;
     const entry = new URL('./worker.ts', from).href;
-    return { code: `import('${loader}').then(({ register }) => (register(), import('${entry}')));` };
+    const load = (url: string): string => `import(${JSON.stringify(url)})`;
+    return { code: `${load(loader)}.then(({ register }) => (register(), ${load(entry)}));` };
   }
   const root = packageRoot(dirname(fileURLToPath(from)));
   if (root === undefined) {
