@@ -9,6 +9,7 @@ import type { Station } from './support/segment.js';
 
 const needs = { netns: true, native: true, commands: ['bash', 'arping', 'setpriv'] };
 const claimOnce = fileURLToPath(new URL('./support/claim-once.ts', import.meta.url));
+const hostileStation = fileURLToPath(new URL('./support/hostile-station.ts', import.meta.url));
 const run = promisify(execFile);
 const vips = { 4: '10.20.0.100', 6: 'fd20::100' } as const;
 const families = [4, 6] as const;
@@ -253,6 +254,37 @@ describeRequiring(needs, 'a link', () => {
     await agent.kill();
     await agentB.tell({ op: 'stop', ip });
     await take(b, ip);
+  });
+
+  test('a hostile station’s malformed packets are counted by reason, and change nothing', async () => {
+    const { agentA, client } = all();
+    // The addresses that the packets speak of, so that they pass the filters.
+    const ips = ['192.0.2.10', 'fd20::100'];
+    for (const ip of ips) await agentA.tell({ op: 'announce', ip });
+    const args = [
+      '--conditions=meshwright-source',
+      '--import',
+      'tsx',
+      hostileStation,
+      await interfaceIndex(client),
+      '4000',
+    ];
+    const { stdout } = await client.namespace.exec(process.execPath, args);
+    expect(Number(stdout)).toBeGreaterThan(4000);
+    const refused = await agentA.events('vip.l2-packet-refused');
+    const reasons = new Set(refused.map(({ protocol, reason }) => `${protocol} ${reason}`));
+    expect([...reasons]).toEqual(
+      expect.arrayContaining([
+        'arp hardware-type',
+        'arp protocol-type',
+        'arp operation',
+        'nd checksum',
+        'nd option-length',
+      ]),
+    );
+    for (const ip of ips) await agentA.tell({ op: 'stop', ip });
+    expect(await agentA.probe('10.20.0.113')).toEqual({ free: true });
+    expect(await agentA.probe('fd20::113')).toEqual({ free: true });
   });
 
   test('the state of the link is followed after the kernel had more to say than it could hold', async () => {
