@@ -20,6 +20,9 @@ const only = argument('--only');
 const wanted = (part: string): boolean => only === undefined || only.split(',').includes(part);
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
 
+// Namespaces, daemons and their directories go with the process, if it exits and is not ended by the signal.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+
 /** Contenders take turns in every round, and in the next in the opposite order. */
 async function takeTurns<Sample>(
   title: string,

@@ -1,8 +1,5 @@
 /** Two nodes of Meshwright on one segment, with leases in etcd, and a client that asks their address. */
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NetnsLab } from 'meshwright/testing';
 import type { NetNamespace } from 'meshwright/testing';
@@ -25,18 +22,15 @@ export class Layer2Rig implements AsyncDisposable {
   readonly #lab: NetnsLab;
   readonly #client: NetNamespace;
   readonly #stations: readonly Station[];
-  readonly #directory: string;
 
-  private constructor(lab: NetnsLab, client: NetNamespace, stations: readonly Station[], directory: string) {
+  private constructor(lab: NetnsLab, client: NetNamespace, stations: readonly Station[]) {
     this.#lab = lab;
     this.#client = client;
     this.#stations = stations;
-    this.#directory = directory;
   }
 
   static async create(): Promise<Layer2Rig> {
     const lab = await NetnsLab.create();
-    const directory = mkdtempSync(join(tmpdir(), 'meshwright-bench-etcd-'));
     try {
       const segment = await lab.namespace('segment');
       await segment.bridge('br0', { addresses: ['10.20.0.254/24'] });
@@ -50,22 +44,22 @@ export class Layer2Rig implements AsyncDisposable {
         namespaces.push(namespace);
       }
       const peers = 'http://10.20.0.254:2380';
-      segment.spawn(
-        'etcd',
-        [
-          ...['--name', 'one', '--data-dir', directory, '--log-level', 'error', '--unsafe-no-fsync'],
-          ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
-          ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers, '--initial-cluster', `one=${peers}`],
-        ],
-        { stdio: 'ignore', env: { PATH: process.env['PATH'] } },
-      );
+      const options = [
+        ...['--name', 'one', '--data-dir', '/mnt/etcd', '--log-level', 'error'],
+        ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
+        ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers, '--initial-cluster', `one=${peers}`],
+      ];
+      // In memory, in a mount namespace of its own: gone with the process, however that ends.
+      segment.spawn('sh', ['-c', 'mount -t tmpfs none /mnt && exec etcd "$@"', 'sh', ...options], {
+        stdio: 'ignore',
+        env: { PATH: process.env['PATH'] },
+      });
       const [one, two, client] = namespaces;
       if (one === undefined || two === undefined || client === undefined) throw new Error('no namespaces');
       const stations = [one, two].map((namespace): Station => ({ name: namespace.label, namespace }));
-      return new Layer2Rig(lab, client, stations, directory);
+      return new Layer2Rig(lab, client, stations);
     } catch (error) {
       await lab.close();
-      rmSync(directory, { recursive: true, force: true });
       throw error;
     }
   }
@@ -94,7 +88,6 @@ export class Layer2Rig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lab.close();
-    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   async #ready(): Promise<void> {

@@ -63,6 +63,16 @@ describe('a project that installs the tarball', () => {
     expect(node('--input-type=module', '--eval', program).trim()).toBe('true');
   });
 
+  it('has the program of the BFD thread where the package looks for it', () => {
+    const program = `
+      const { BfdService } = await import('meshwright/vip');
+      const bfd = await BfdService.create();
+      console.log(typeof bfd.threadId);
+      await bfd.close();
+      console.log(bfd.threadId);`;
+    expect(node('--input-type=module', '--eval', program).trim().split('\n')).toEqual(['number', 'undefined']);
+  });
+
   it('has the command on its path', () => {
     const version = execFileSync(join(consumer, 'node_modules/.bin/meshwright'), ['--version'], { encoding: 'utf8' });
     expect(version.trim()).toBe(packageManifest().version);

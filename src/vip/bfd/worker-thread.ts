@@ -60,7 +60,9 @@ export class WorkerThread {
   /** Ends it in order. */
   async end(): Promise<void> {
     this.#stopSupervising();
-    this.tell({ type: 'end' });
+    // One that is only just starting would not hear it.
+    if (this.#isReady) this.tell({ type: 'end' });
+    else void this.#worker?.terminate();
     await this.#exited;
   }
 

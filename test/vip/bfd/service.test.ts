@@ -4,7 +4,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { encodeBfdPacket } from '../../../src/vip/bfd/packet.js';
 import { BfdService } from '../../../src/vip/bfd/index.js';
 import type { BfdEvent, BfdStatus } from '../../../src/vip/bfd/index.js';
@@ -12,6 +12,9 @@ import { findWorker } from '../../../src/vip/bfd/worker-location.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { until } from '../peers/until.js';
 import { samplePacket } from './corpus.js';
+
+// Threads start slowly where the machine has much else to do.
+vi.setConfig({ testTimeout: 60_000 });
 
 const fast = { txIntervalMs: 100, rxIntervalMs: 100, multiplier: 3, mode: 'single-hop' } as const;
 const blockMainThread = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
@@ -195,6 +198,14 @@ describeRequiring({ native: true }, 'BfdService', () => {
     await until('it died', () => bfd.threadId === undefined, { everyMs: 1 });
     await bfd.close();
     expect(bfd.threadId).toBeUndefined();
+
+    // Later still: the next one has been started, and is not ready.
+    const other = await BfdService.create({ worker: new URL('./dying-worker.mjs', import.meta.url) });
+    other.add({ peer: '127.84.10.2', local: '127.84.10.1' }).changeTimers({ multiplier: 99 });
+    await until('it died', () => other.threadId === undefined, { everyMs: 1 });
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await other.close();
+    expect(other.threadId).toBeUndefined();
   });
 });
 

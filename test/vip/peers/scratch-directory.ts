@@ -2,13 +2,15 @@ import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A directory of its own for a daemon's sockets, logs and configuration; removed when disposed of. */
+/** A directory of its own for a daemon's sockets, logs and configuration; removed when disposed of, or when the process exits. */
 export class ScratchDirectory implements Disposable {
   readonly path: string;
+  readonly #remove = (): void => rmSync(this.path, { recursive: true, force: true });
 
   constructor(label: string, owner?: { readonly uid: number; readonly gid: number }) {
     this.path = mkdtempSync(join(tmpdir(), `meshwright-${label}-`));
     if (owner !== undefined) chownSync(this.path, owner.uid, owner.gid);
+    process.once('exit', this.#remove);
   }
 
   file(name: string): string {
@@ -16,6 +18,7 @@ export class ScratchDirectory implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
+    process.off('exit', this.#remove);
+    this.#remove();
   }
 }
