@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import type {
   ClientHttp2Session,
   ClientHttp2Stream,
@@ -70,8 +71,8 @@ export class ClientSessions {
     for (const each of this.#live) {
       try {
         each.verifyAgain();
-      } catch {
-        each.session.destroy();
+      } catch (error) {
+        drop(each, error as Error);
       }
     }
   }
@@ -90,7 +91,7 @@ export class ClientSessions {
 
   destroy(): void {
     this.#abort.abort(closed());
-    for (const { session } of this.#live) session.destroy();
+    for (const each of this.#live) drop(each, closed());
   }
 
   async #ready(): Promise<VerifiedSession> {
@@ -126,13 +127,14 @@ export class ClientSessions {
     return made;
   }
 
-  #keepAlive({ session }: VerifiedSession): () => void {
+  #keepAlive(made: VerifiedSession): () => void {
+    const { session } = made;
     const { clock, pingIntervalMs } = this.#options;
     let timer: Timer;
     const later = (): void => {
       timer = clock.timer(pingIntervalMs, () => {
         if (session.destroyed) return;
-        timer = clock.timer(pingIntervalMs, () => session.destroy());
+        timer = clock.timer(pingIntervalMs, () => drop(made, unanswered()));
         session.ping((error) => {
           timer.cancel();
           if (error === null && !session.destroyed) later();
@@ -143,6 +145,14 @@ export class ClientSessions {
     return () => timer.cancel();
   }
 }
+
+/** With an error: without one, connect goes on waiting for the answer to a request that has had none. */
+function drop({ session }: VerifiedSession, reason: Error): void {
+  session.destroy(reason, constants.NGHTTP2_CANCEL);
+}
+
+const unanswered = (): ControlPlaneError =>
+  new ControlPlaneError('MESH_CONTROL_PLANE_TIMEOUT', 'the controller stopped answering pings');
 
 const closed = (): ControlPlaneError =>
   new ControlPlaneError('MESH_CONTROL_PLANE_CLOSED', 'this control-plane transport is closed');

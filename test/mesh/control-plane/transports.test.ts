@@ -1,13 +1,15 @@
 import { generateKeyPairSync } from 'node:crypto';
 import * as net from 'node:net';
 import * as tls from 'node:tls';
+import type { ConnectRouter } from '@connectrpc/connect';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CaClient, SpiffeCA, createCsr } from 'meshwright/ca';
 import { LatestValueCell } from 'meshwright/core';
 import { controlPlaneTransport, joinTransport } from 'meshwright/mesh';
-import { TrustDomain, controllerId } from 'meshwright/spiffe';
+import { TrustBundle, TrustDomain, controllerId } from 'meshwright/spiffe';
 import type { X509Svid } from 'meshwright/spiffe';
-import { codeOf } from '../../ca/support.js';
+import { CaService } from '../../../src/ca/gen/ca_pb.js';
+import { codeOf, until } from '../../ca/support.js';
 import { controlPlane, svidFrom, web } from './support.js';
 
 const agentA = 'spiffe://cluster.local/agent/node-a';
@@ -125,6 +127,31 @@ describe('controlPlaneTransport', () => {
     await watch.next();
     bundle.set((await SpiffeCA.create({ trustDomain: 'cluster.local' })).bundle.current);
     expect(await codeOf(() => watch.next())).toBe('CA_UNAVAILABLE');
+  });
+
+  it('ends a call that was not answered at all when it drops the connection', async () => {
+    const silent = (router: ConnectRouter): void =>
+      void router.service(CaService, {
+        async *watchBundle(_request, { signal }) {
+          await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        },
+      });
+    const plane = await controlPlane({ routes: [silent] });
+    const bundle = new LatestValueCell(plane.ca.bundle.current);
+    const transport = plane.transport(await plane.svid(agentA), { bundle });
+    for (const drop of [
+      () => bundle.set(TrustBundle.create({ trustDomain, x509Authorities: [] })),
+      () => transport.destroy(),
+    ]) {
+      bundle.set(plane.ca.bundle.current);
+      const ended = codeOf(() => plane.client(transport).watchBundle().next());
+      await until(() => plane.server.peers.length === 1);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      drop();
+      const late = new Promise<string>((resolve) => setTimeout(() => resolve('not within a second'), 1000));
+      expect(await Promise.race([ended, late])).toBe('CA_UNAVAILABLE');
+      await until(() => plane.server.peers.length === 0);
+    }
   });
 
   it('refuses work once it is closed', async () => {
