@@ -336,7 +336,10 @@ export class BgpPeer implements BgpLinkOwner {
     if (update.endOfRib === undefined)
       notify(this.#deps.observer, { type: 'vip.bgp-update-received', peer, ...counts });
     else notify(this.#deps.observer, { type: 'vip.bgp-end-of-rib', peer, direction: 'received' });
-    if (session.received.count(update)) return;
+    if (session.received.count(update)) {
+      this.#deps.onChange();
+      return;
+    }
     const limit = this.#config.session.maxPrefixes ?? 0;
     this.fail(
       failure(
@@ -367,11 +370,11 @@ export class BgpPeer implements BgpLinkOwner {
       link.destroy();
       this.#incoming.delete(link);
     }
+    this.#show(event.type);
     if (to === 'established' && from !== 'established') {
       this.#failures = 0;
       for (const other of this.#links()) if (other !== link) other.fsm.handle({ type: 'collision-dump' });
     }
-    this.#show(event.type);
     const abandoned =
       this.#enabled && this.#hold === undefined && this.#links().every(({ fsm }) => fsm.state === 'idle');
     if (abandoned) this.#holdIdle(false);

@@ -23,7 +23,7 @@ export interface AttributeError {
 /** The attributes of an UPDATE as far as they are good, and what was wrong with the others. */
 export interface DecodedAttributes {
   readonly attributes: PathAttributes;
-  /** Which types were there and good. */
+  /** Which types were there, good or not. */
   readonly present: ReadonlySet<number>;
   readonly mpReach: Buffer | undefined;
   readonly mpUnreach: Buffer | undefined;
@@ -150,7 +150,6 @@ export function decodeAttributes(field: Buffer, context: AttributeContext): Deco
   const attributes: Mutable<PathAttributes> = { origin: 'incomplete', asPath: [] };
   const errors: AttributeError[] = [];
   const seen = new Set<number>();
-  const present = new Set<number>();
   let mpReach: Buffer | undefined;
   let mpUnreach: Buffer | undefined;
   for (let at = 0; at < field.length;) {
@@ -191,10 +190,9 @@ export function decodeAttributes(field: Buffer, context: AttributeContext): Deco
     }
     if (known.internalOnly === true && !context.internal) continue;
     if (category !== known.flags) errors.push({ fault: 'attribute-flags', action: known.action });
-    else if (known.read(value, attributes, context)) present.add(type);
-    else errors.push({ fault: known.fault, action: known.action });
+    else if (!known.read(value, attributes, context)) errors.push({ fault: known.fault, action: known.action });
   }
-  return { attributes, present, mpReach, mpUnreach, errors };
+  return { attributes, present: seen, mpReach, mpUnreach, errors };
 }
 
 function isMultiple(value: Buffer, unit: number): boolean {

@@ -115,7 +115,7 @@ function missing(
 
 function endOfRibOf(body: Buffer, field: DecodedAttributes, unreach: Unreach): BgpFamily | undefined {
   if (body.length === 4) return 'ipv4';
-  const onlyUnreach = field.present.size === 0 && field.mpReach === undefined && field.errors.length === 0;
+  const onlyUnreach = field.present.size === 1 && field.errors.length === 0;
   const bare = body.readUInt16BE(0) === 0 && field.mpUnreach?.length === 3 && body.length <= 4 + 4 + 3;
   return onlyUnreach && bare ? unreach.family : undefined;
 }
