@@ -8,7 +8,7 @@ import type { LabNode } from './vip-lab.js';
 /** From the end of an owner to the first answer by the next: what is promised by default. */
 const boundMs = 1_500;
 const vip = '10.0.0.50';
-const needs = { netns: true, native: true, commands: ['etcd'] };
+const needs = { netns: true, native: true, commands: ['etcd', 'setpriv', 'bridge'] };
 
 /** A machine that does other things too may be late; the benchmark measures, this only shows that nothing is broken. */
 const slackMs = 700;
@@ -234,5 +234,18 @@ describeRequiring(needs, 'VipManager on layer 2, each node a process of its own'
     await a.end('SIGTERM');
     expect(await a.namespace.ip('-o', 'address', 'show')).toContain('10.0.0.60/32');
     expect(await a.namespace.ip('-o', 'address', 'show')).not.toContain(`${vip}/32`);
+  });
+
+  it.each([
+    ['net_raw', 'CAP_NET_RAW'],
+    ['net_admin', 'CAP_NET_ADMIN'],
+  ])('names the capability that is missing, and leaves the address to others: %s', async (without, named) => {
+    await using lab = await VipLab.create(2);
+    const [a, b] = [lab.node(0), lab.node(1)];
+    await a.start({ etcd: lab.etcd, assignments: assigned(vip) }, without);
+    await eventually('it says what is missing', () => a.reason(vip).includes(named));
+    await b.start({ etcd: lab.etcd, assignments: assigned(vip) });
+    await eventually('the other owns it', () => b.state(vip) === 'announcing', 20_000);
+    expect(a.state(vip)).not.toBe('announcing');
   });
 });

@@ -50,9 +50,14 @@ export class LabNode {
 
   async start(
     options: Omit<NodeProgramOptions, 'node' | 'interface'> & { readonly interface?: string },
+    without?: string,
   ): Promise<void> {
     const given = JSON.stringify({ interface: 'eth0', ...options, node: this.name });
-    const child = this.namespace.spawn(process.execPath, ['--import', 'tsx', program, given], {
+    const command = [process.execPath, '--import', 'tsx', program, given];
+    // One capability less than root has.
+    const dropped = ['setpriv', '--inh-caps=-all', '--ambient-caps=-all', `--bounding-set=-${String(without)}`, '--'];
+    const [first = '', ...rest] = without === undefined ? command : [...dropped, ...command];
+    const child = this.namespace.spawn(first, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#process = child;
