@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { VipAgent } from '../../../bench/failover/vip-agent-process.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { Frr } from '../peers/frr.js';
 import { until } from '../peers/until.js';
@@ -79,5 +80,50 @@ describeRequiring({ netns: true, native: true, commands: ['vtysh'] }, 'BFD with 
       seen: async () => `${JSON.stringify([own.status, bfd.refusals])} ${await frr.vtysh('show bfd peers')}`,
     });
     expect(own.status.transport).toBe('multihop');
+  });
+
+  test('as bgpd asks for it: plain, and under ttl-security, where it goes multihop', async () => {
+    await using net = await routedLab();
+    await using frr = await Frr.start(net.router, {
+      daemons: ['bgpd', 'bfdd'],
+      config: `bfd
+${profile}router bgp 64512
+ bgp router-id 10.20.0.254
+ no bgp ebgp-requires-policy
+ neighbor 10.20.0.1 remote-as 64513
+ neighbor 10.20.0.1 ttl-security hops 1
+ neighbor 10.20.0.1 bfd
+ neighbor 10.20.0.1 bfd profile fast
+ neighbor fd20::1 remote-as 64513
+ neighbor fd20::1 bfd
+ neighbor fd20::1 bfd profile fast
+ address-family ipv6 unicast
+  neighbor fd20::1 activate
+`,
+    });
+    const bfd = { ...fastTimers };
+    const agent = await VipAgent.start(net.node, {
+      manager: {
+        node: 'node',
+        bgp: {
+          localAs: 64_513,
+          routerId: '10.20.0.1',
+          peers: [
+            { address: '10.20.0.254', remoteAs: 64_512, families: ['ipv4'], ttlSecurity: true, bfd },
+            { address: 'fd20::254', remoteAs: 64_512, families: ['ipv6'], bfd },
+          ],
+        },
+      },
+      assignments: [{ name: 'one', addresses: ['203.0.113.10', '2001:db8::10'], mode: 'bgp' }],
+    });
+    type Peer = { peer: string; multihop: boolean; status: string };
+    const peers = async (): Promise<readonly Peer[]> => (await frr.json('show bfd peers json')) as readonly Peer[];
+    await until('both are up', async () => (await peers()).filter(({ status }) => status === 'up').length === 2, {
+      timeoutMs: 30_000,
+      seen: async () => JSON.stringify(await peers()),
+    });
+    expect((await peers()).find(({ peer: each }) => each === '10.20.0.1')?.multihop).toBe(true);
+    expect((await peers()).find(({ peer: each }) => each === 'fd20::1')?.multihop).toBe(false);
+    await agent.end('SIGTERM');
   });
 });
