@@ -78,6 +78,7 @@ export class Evaluation {
       anyAllow ||= withShadow && group.shadowAllowPolicies.length > 0;
       this.#searchAllow(group, withShadow);
     }
+    if (withShadow) for (const group of uncertain) anyAllow ||= group.shadowAllowPolicies.length > 0;
     const allowing = search.found;
     if (allowing !== undefined) return denyIsOpen ? undecidedConnection : allowing.decision;
     if (search.open || allowIsOpen) return undecidedConnection;

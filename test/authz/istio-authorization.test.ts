@@ -582,6 +582,17 @@ describe('dry run', () => {
     });
   });
 
+  it('of an ALLOW with a selector denies what has no labels given, as the enforced policy would', () => {
+    const spec = { action: 'ALLOW', selector: { matchLabels: { app: 'web' } } };
+    const { destination, ...asked } = opaque();
+    const request = { ...asked, destination: { ...destination, labels: undefined } };
+    expect(compile([policy(spec)]).authorize(request).allowed).toBe(false);
+    expect(compile([policy(spec, dry)]).authorize(request)).toMatchObject({
+      allowed: true,
+      dryRun: { allowed: false },
+    });
+  });
+
   it('there is none for CUSTOM and AUDIT, which a warning says', () => {
     expect(problemsOf({ action: 'AUDIT', rules: [{}] }, dry)).toMatchObject([
       { severity: 'warning', code: 'dry-run-ignored' },
