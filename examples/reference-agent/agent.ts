@@ -96,6 +96,7 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
       watch: ({ signal }) => ca.watchBundle({ signal }),
       onBundle: (next) => renewer.acceptBundle(next),
       signal: stopped.signal,
+      svid,
       logger,
     });
 

@@ -100,6 +100,7 @@ export async function joinedIdentity(options: {
     watch: (call) => client.watchBundle(call),
     onBundle: (next) => renewer.acceptBundle(next),
     signal: stopped.signal,
+    svid,
     logger,
   });
   return {
