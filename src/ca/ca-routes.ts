@@ -15,7 +15,7 @@ import { CaService } from './gen/ca_pb.js';
 import type { JoinRequest } from './gen/ca_pb.js';
 import type { JoinTokens } from './join-tokens.js';
 import { RefusalRecords } from './refusal-records.js';
-import type { SpiffeCA } from './spiffe-ca.js';
+import type { IssuedX509Svid, SpiffeCA } from './spiffe-ca.js';
 import { toWireError } from './wire-errors.js';
 import type { WorkloadTokenIssuer } from './workload-token-issuer.js';
 
@@ -130,7 +130,7 @@ class CaRequests {
       serial: issued.serialNumber,
       not_after: issued.notAfter.toISOString(),
     });
-    return this.#svidAnswer(issued.certificates);
+    return this.#svidAnswer(issued);
   }
 
   async renew(agent: Agent, csr: Uint8Array): Promise<SvidAnswer> {
@@ -149,7 +149,7 @@ class CaRequests {
       serial: issued.serialNumber,
       not_after: issued.notAfter.toISOString(),
     });
-    return this.#svidAnswer(issued.certificates);
+    return this.#svidAnswer(issued);
   }
 
   async workloadToken(agent: Agent, workload: string): Promise<{ token: string; expiresAtMs: bigint }> {
@@ -207,7 +207,14 @@ class CaRequests {
     throw new CaError('CA_RATE_LIMITED', `node ${node} asks too often; try again later`, { fields: { node } });
   }
 
-  #svidAnswer(certificates: readonly Uint8Array[]): SvidAnswer {
+  #svidAnswer({ certificates, notAfter }: IssuedX509Svid): SvidAnswer {
+    const { notAfter: end } = this.#options.ca.externalRoot.status;
+    // Louder the shorter they get: each one comes back sooner than the one before.
+    if (notAfter.getTime() === end.getTime()) {
+      this.#logger.warn('certificates are cut short: the CA itself ends; rotate its root', {
+        ca_ends: end.toISOString(),
+      });
+    }
     return { svid: { certificates: [...certificates] }, bundle: JSON.stringify(this.#options.ca.bundle.current) };
   }
 

@@ -123,6 +123,16 @@ describe('calls that need an agent', () => {
     expect(verified.publicKey.equals(publicKey)).toBe(true);
   });
 
+  it('Renew warns when the CA’s own end cuts a certificate short', async () => {
+    const { as, ca, clock, lines } = await setup();
+    await as(nodeA).renew({ csr: await newCsr() });
+    expect(lines.filter(({ level }) => level === 'warn')).toEqual([]);
+    const end = ca.externalRoot.status.notAfter;
+    clock.advance(end.getTime() - clock.now() - 3_600_000);
+    await as(nodeA).renew({ csr: await newCsr() });
+    expect(lines.at(-1)).toMatchObject({ level: 'warn', fields: { ca_ends: end.toISOString() } });
+  });
+
   it('IssueWorkloadToken binds to the node and key of the connection', async () => {
     const { as, ca, clock } = await setup();
     const { token, expiresAt } = await as(nodeA).issueWorkloadToken(SpiffeId.parse(workload));

@@ -6,8 +6,8 @@ import { bundleCommand, denyCommand, rotateCommand, showCommand, tokenCommand } 
 
 const footer = `
 With --store these commands open the CA themselves. When a controller has it open, they ask the controller at its admin
-socket, or at the one that --controller names: all but init and issue, which are for a CA that nobody has open
-(CA_STORE_LOCKED). What is done is recorded in <directory>/audit.jsonl either way.`;
+socket, or at the one that --controller names: all but init, issue and the first install, which are for a CA that
+nobody has open (CA_STORE_LOCKED). What is done is recorded in <directory>/audit.jsonl either way.`;
 
 /** `meshwright ca`: a certificate authority in a directory. */
 export function caCommand(): Command {
