@@ -86,6 +86,7 @@ export async function startController(config: ControllerConfig, logger: Logger):
       // Before anybody else: an agent that no longer trusts the old root must find us under the new one.
       rootChangeSpreadMs: 0,
       logger,
+      observer: metrics.observers.ca,
     });
     parts.push(own);
     ca.bundle.subscribe((bundle) => void own.acceptBundle(bundle));

@@ -9,6 +9,7 @@ import type { TunnelEvent } from '../tunnel/index.js';
 import type { VipEvent } from '../vip/index.js';
 import { BoundedLabel, statusClass } from './bounded-label.js';
 import { buildMetrics } from './build-metrics.js';
+import { certificateObserver } from './certificate-observer.js';
 import type { MetricsOf } from './build-metrics.js';
 import { TelemetryError } from './errors.js';
 import { meshObserver } from './mesh-observer.js';
@@ -135,16 +136,11 @@ function tproxyObserver(metrics: AgentMetrics): Observer<TproxyEvent> {
 }
 
 function agentCaObserver(metrics: AgentMetrics, clock: Clock): Observer<CaEvent> {
-  let notAfterMs: number | undefined;
-  // No certificate, no series: a value of 0 would read as "about to end".
-  metrics.certExpiry.onCollect(() => (notAfterMs === undefined ? undefined : (notAfterMs - clock.now()) / 1000));
+  const { certExpiry: expiry, certRenewals: renewals, certRenewalFailures: failures } = metrics;
+  const certificate = certificateObserver({ expiry, renewals, failures }, clock);
   return (event) => {
-    if (event.type === 'svid-updated') {
-      notAfterMs = event.notAfter.getTime();
-      if (event.how === 'renewed') metrics.certRenewals.inc({});
-    } else if (event.type === 'svid-renewal-failed' || event.type === 'svid-expired')
-      metrics.certRenewalFailures.inc({ code: event.code });
-    else if (event.type === 'workload-token-updated') metrics.workloadTokens.inc({ result: 'ok' });
+    certificate(event);
+    if (event.type === 'workload-token-updated') metrics.workloadTokens.inc({ result: 'ok' });
     else if (event.type === 'workload-token-failed') metrics.workloadTokens.inc({ result: event.code });
   };
 }

@@ -167,6 +167,24 @@ export const agentMetrics = defineMetrics({
 
 /** What a controller reports (`controllerMetrics`). */
 export const controllerMetricTable = defineMetrics({
+  certExpiry: {
+    name: 'novaedge_mesh_controller_cert_expiry_seconds',
+    type: 'gauge',
+    help: "Seconds until the controller's own certificate ends, at the moment of the scrape; negative once it has ended.",
+    labels: {},
+  },
+  certRenewals: {
+    name: 'novaedge_mesh_controller_cert_renewals_total',
+    type: 'counter',
+    help: "Renewals of the controller's own certificate that succeeded.",
+    labels: {},
+  },
+  certRenewalFailures: {
+    name: 'novaedge_mesh_controller_cert_renewal_failures_total',
+    type: 'counter',
+    help: "Attempts to renew the controller's own certificate that failed, as when the audit log cannot be written.",
+    labels: { code },
+  },
   svidsIssued: {
     name: 'novaedge_mesh_ca_certificates_issued_total',
     type: 'counter',

@@ -296,7 +296,15 @@ describe('meshMetrics', () => {
 
 describe('controllerMetrics', () => {
   it('counts what the controller does', async () => {
-    const { registry, observers } = controllerMetrics();
+    const clock = new FakeClock();
+    const { registry, observers } = controllerMetrics({ clock });
+    const notAfter = new Date(clock.now() + 90_000);
+    observers.ca({ type: 'svid-updated', how: 'renewed', spiffeId: 'x', notAfter, renewAt: notAfter });
+    observers.ca({ type: 'svid-expired', spiffeId: 'x', notAfter, code: 'CA_AUDIT_FAILED' });
+    clock.advance(30_000);
+    expect(await value(registry, 'novaedge_mesh_controller_cert_expiry_seconds')).toBe(60);
+    expect(await value(registry, 'novaedge_mesh_controller_cert_renewals_total')).toBe(1);
+    expect(await value(registry, 'novaedge_mesh_controller_cert_renewal_failures_total')).toBe(1);
     observers.ca({ type: 'ca-svid-issued', spiffeId: 'x', serialNumber: '1', notAfter: new Date(0) });
     observers.ca({ type: 'ca-refused', operation: 'join', code: 'CA_JOIN_TOKEN' as never, reason: 'used' });
     observers.snapshot({ type: 'snapshot-published', node: 'a', sequence: 1, hash: 'x', contentBytes: 100 });
