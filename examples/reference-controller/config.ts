@@ -50,6 +50,8 @@ export const controllerConfigSchema = z
     defaultAction: z.enum(['allow', 'deny']).default('allow'),
     /** Plaintext from hosts to enrolled pods. Default: declared probe ports only. */
     hostTraffic: z.enum(['probes', 'allow', 'deny']).default('probes'),
+    /** Whether policies may have tiers, audit mode and ends. */
+    meshwrightDialect: z.boolean().default(false),
     metrics: listener.default({ host: '127.0.0.1', port: 9091 }),
     /** Unix socket for `join-token`, `status` and `meshwright ca`. */
     admin: z.string().default('/run/meshwright/controller.sock'),

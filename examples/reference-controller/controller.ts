@@ -64,7 +64,11 @@ export async function startController(config: ControllerConfig, logger: Logger):
     const manifests = await ManifestDirectory.open({
       directory: config.manifests,
       trustDomain: config.trustDomain,
-      settings: { defaultAction: config.defaultAction, hostTraffic: config.hostTraffic },
+      settings: {
+        defaultAction: config.defaultAction,
+        hostTraffic: config.hostTraffic,
+        meshwrightDialect: config.meshwrightDialect,
+      },
       dataDirectory: join(config.data, 'manifests'),
       logger,
     });

@@ -13,9 +13,10 @@ export interface DenialScope {
 }
 
 /**
- * A broken policy denies what it targets: the service it names; where that cannot be read, every service of its
- * namespace (`namespace/*` as well); where not even that can be read, everything. A broken Service denies itself. Other
- * kinds deny nothing: without them something is unknown, and the unknown is refused anyway.
+ * A broken policy denies what it targets: the service it names, or of the root namespace the namespace or the mesh;
+ * where that cannot be read, every service of its namespace (`namespace/*` as well); where not even that can be read,
+ * everything. A broken Service denies itself. Other kinds deny nothing: without them something is unknown, and the
+ * unknown is refused anyway.
  */
 export function denialsFor(broken: readonly BrokenManifest[], scope: DenialScope): readonly Denial[] {
   const services = [...scope.services];
@@ -41,7 +42,16 @@ function targets(broken: BrokenManifest, services: readonly string[], rootNamesp
   if (namespace === undefined) return ['*'];
   const target = kind === 'ProxyPolicy' ? targetService(broken.manifest) : undefined;
   if (target !== undefined) return [`${namespace}/${target}`];
+  const ref = kind === 'ProxyPolicy' ? field(field(broken.manifest, 'spec'), 'targetRef') : undefined;
+  const wide = namespace === rootNamespace ? field(ref, 'kind') : undefined;
+  if (wide === 'Mesh') return ['*'];
+  const other = field(ref, 'name');
+  if (wide === 'Namespace' && typeof other === 'string') return allOf(other, services);
   if (kind === 'AuthorizationPolicy' && namespace === rootNamespace) return ['*'];
+  return allOf(namespace, services);
+}
+
+function allOf(namespace: string, services: readonly string[]): readonly string[] {
   return [`${namespace}/*`, ...services.filter((service) => service.startsWith(`${namespace}/`))];
 }
 

@@ -36,9 +36,11 @@ export class ManifestSet {
     lastGood: Iterable<ManifestObject> = [],
     poolAllocations: readonly PoolAllocation[] = [],
   ) {
-    const { trustDomain, rootNamespace = 'istio-system' } = options;
+    const { trustDomain, rootNamespace = 'istio-system', settings } = options;
     this.#options = options;
-    this.#validate = options.validatePolicy ?? engineValidator({ trustDomain, rootNamespace });
+    this.#validate =
+      options.validatePolicy ??
+      engineValidator({ trustDomain, rootNamespace, meshwrightDialect: settings?.meshwrightDialect });
     this.#poolAllocations = poolAllocations;
     this.#lastGood = new Map(Array.from(lastGood, (object) => [objectKey(object), object] as const));
   }

@@ -14,10 +14,13 @@ export type ValidatePolicy = (manifest: Readonly<Record<string, unknown>>) => re
 export function engineValidator(options: {
   readonly trustDomain: string;
   readonly rootNamespace: string;
+  readonly meshwrightDialect?: boolean | undefined;
 }): ValidatePolicy {
+  const { trustDomain, rootNamespace, meshwrightDialect = false } = options;
+  const own = { trustDomain, rootNamespace, dialects: { meshwright: meshwrightDialect } };
   return (manifest) => {
     try {
-      return AuthzEngine.compile([{ manifest }], options).problems;
+      return AuthzEngine.compile([{ manifest }], own).problems;
     } catch (error) {
       if (error instanceof AuthzCompileError) return error.problems;
       throw error;

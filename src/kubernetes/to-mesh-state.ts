@@ -62,7 +62,10 @@ export interface MappedState {
  */
 export function toMeshState(objects: readonly ManifestObject[], options: ToMeshStateOptions): MappedState {
   const rootNamespace = options.rootNamespace ?? 'istio-system';
-  const validate = options.validatePolicy ?? engineValidator({ trustDomain: options.trustDomain, rootNamespace });
+  const { trustDomain, settings } = options;
+  const validate =
+    options.validatePolicy ??
+    engineValidator({ trustDomain, rootNamespace, meshwrightDialect: settings?.meshwrightDialect });
   const unique = withoutDuplicates(objects);
   const checked = checkPolicies(unique.objects, validate);
   const broken = [...(options.broken ?? []), ...unique.broken, ...checked.broken];
@@ -105,6 +108,7 @@ export function mapCheckedObjects(
       rootNamespace,
       defaultAction: options.settings?.defaultAction ?? 'allow',
       hostTraffic: options.settings?.hostTraffic ?? 'probes',
+      meshwrightDialect: options.settings?.meshwrightDialect ?? false,
     },
   };
   return { state, problems: context.problems, poolAllocations: allocations };

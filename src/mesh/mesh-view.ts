@@ -1,5 +1,6 @@
 /** What a snapshot becomes once it is checked and compiled: the view that every decision of an agent is taken from. */
 import { AuthzEngine } from '../authz/index.js';
+import type { Clock } from '../core/index.js';
 import { MeshError } from './errors.js';
 import { MeshIndex } from './mesh-index.js';
 import { meshStateSchema } from './resources.js';
@@ -28,7 +29,10 @@ export function parseMeshState(data: unknown): MeshState {
  *
  * Throws `MESH_STATE_INVALID`, `AUTHZ_…` compile errors.
  */
-export function prepareMeshView(node: string): (next: MeshState) => MeshView {
+export function prepareMeshView(
+  node: string,
+  options: { /** Tells when grants end. Default the system's. */ readonly clock?: Clock | undefined } = {},
+): (next: MeshState) => MeshView {
   return (next) => {
     const state = parseMeshState(next);
     return Object.freeze({
@@ -37,6 +41,8 @@ export function prepareMeshView(node: string): (next: MeshState) => MeshView {
         trustDomain: state.trustDomain,
         rootNamespace: state.settings.rootNamespace,
         defaultAction: state.settings.defaultAction,
+        dialects: { meshwright: state.settings.meshwrightDialect },
+        clock: options.clock,
       }),
     });
   };

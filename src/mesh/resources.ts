@@ -112,6 +112,8 @@ export const meshSettingsSchema = z
     defaultAction: z.enum(['allow', 'deny']).default('allow'),
     /** Plaintext from the host to enrolled pods. Default `probes`: declared probe ports only. */
     hostTraffic: z.enum(['probes', 'allow', 'deny']).default('probes'),
+    /** Whether policies may have tiers, audit mode and ends (`dialects` of `meshwright/authz`). Default false. */
+    meshwrightDialect: z.boolean().default(false),
   })
   .strict()
   .readonly();
@@ -138,6 +140,7 @@ export const meshStateSchema = z
       rootNamespace: 'istio-system',
       defaultAction: 'allow',
       hostTraffic: 'probes',
+      meshwrightDialect: false,
     }),
   })
   .strict()

@@ -50,5 +50,8 @@ function concerns(policy: PolicyManifest, services: ReadonlySet<string>, namespa
   const namespace = typeof metadata?.namespace === 'string' ? metadata.namespace : 'default';
   const target = spec?.targetRef;
   if (target?.kind === 'Service' && typeof target.name === 'string') return services.has(`${namespace}/${target.name}`);
+  if (target?.kind === 'Mesh') return true;
+  // Of the root namespace it may name another than its own.
+  if (target?.kind === 'Namespace' && typeof target.name === 'string') return namespaces.has(target.name);
   return namespaces.has(namespace);
 }

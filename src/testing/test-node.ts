@@ -68,7 +68,7 @@ export class TestNode {
       timer: (delayMs, fn, timerOptions) => systemClock.timer(delayMs, fn, timerOptions),
     };
     const { svid, bundle, tokens } = options.identity;
-    const store = new SnapshotStore<MeshState, MeshView>({ prepare: prepareMeshView(name) });
+    const store = new SnapshotStore<MeshState, MeshView>({ prepare: prepareMeshView(name, { clock }) });
     const views = viewsOf(store);
     const evidence = new EvidenceStore({ clock });
     const pins = new SourcePins();

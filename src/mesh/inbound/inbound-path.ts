@@ -22,6 +22,7 @@ import { ConnectionLog } from '../connection-log.js';
 import { ConnectionQuota } from '../connection-quota.js';
 import type { EvidenceStore } from '../evidence.js';
 import type { ConnectionFacts, MeshEvent } from '../events.js';
+import type { MeshView } from '../mesh-view.js';
 import type { MeshViews } from '../mesh-views.js';
 import { refusalReasons } from '../refusal.js';
 import type { RefusalReason } from '../refusal.js';
@@ -30,6 +31,7 @@ import { admit } from './admission.js';
 import type { Admission } from './admission.js';
 import type { Arrival, DeliveryDial, Served } from './arrival.js';
 import { Delivery } from './delivery.js';
+import { GrantEnds } from './grant-ends.js';
 import { LiveConnection } from './live-connection.js';
 import type { PeerAuthenticator } from './peer-authenticator.js';
 import { verifiedSourceAddress } from './source-address.js';
@@ -62,6 +64,7 @@ export class InboundPath implements Closable {
   readonly #quota: ConnectionQuota;
   readonly #connections = new Map<LiveConnection, Promise<void>>();
   readonly #subscription: Disposable;
+  readonly #grantEnds: GrantEnds;
   readonly #bundleSubscription: Disposable;
   readonly #log: ConnectionLog;
   #closing = false;
@@ -93,8 +96,14 @@ export class InboundPath implements Closable {
       observer: this.#observer,
       log: this.#log,
     });
-    this.#subscription = options.views.subscribe((view) => {
+    const reconsider = (view: MeshView): void => {
       for (const connection of this.#connections.keys()) connection.reconsider(view);
+    };
+    this.#grantEnds = new GrantEnds({ clock: this.#clock, logger: this.#logger, onEnded: reconsider });
+    if (options.views.current !== undefined) this.#grantEnds.follow(options.views.current);
+    this.#subscription = options.views.subscribe((view) => {
+      reconsider(view);
+      this.#grantEnds.follow(view);
     });
     this.#bundleSubscription = options.authenticator.bundle.subscribe((bundle) => {
       options.evidence.keepTokenKeys(new Set(bundle.workloadTokenKeys.map(({ kid }) => kid)));
@@ -228,12 +237,14 @@ export class InboundPath implements Closable {
     this.#closing = true;
     await Promise.all(this.#connections.values());
     this.#subscription[Symbol.dispose]();
+    this.#grantEnds.close();
     this.#bundleSubscription[Symbol.dispose]();
   }
 
   destroy(reason?: Error): void {
     this.#closing = true;
     this.#subscription[Symbol.dispose]();
+    this.#grantEnds.close();
     this.#bundleSubscription[Symbol.dispose]();
     for (const connection of this.#connections.keys())
       connection.revoke('shutting-down', reason?.message ?? 'destroyed');
