@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -56,5 +57,16 @@ describe('meshwright', () => {
     const { status, stderr } = await meshwright('policy', 'lint', '--no-such-option');
     expect(status).toBe(2);
     expect(stderr).toContain('(run "meshwright policy lint --help" for usage)');
+  });
+
+  it('ends quietly when its reader has left, as before "| head"', async () => {
+    const command = [`${root}node_modules/tsx/dist/cli.mjs`, `${root}src/cli/main.ts`, 'policy', 'schema', 'ProxyPolicy'];
+    const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    // Closed before anything was written, so that the first write fails.
+    child.stdout.destroy();
+    const [status] = (await once(child, 'close')) as [number];
+    expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
   });
 });
