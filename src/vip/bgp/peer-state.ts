@@ -1,5 +1,9 @@
 import type { BgpFamily } from './codec/constants.js';
 import type { BgpFailure } from './failure-words.js';
+import type { BgpFsmState } from './fsm/table.js';
+import type { PeerHistory } from './peer-history.js';
+import type { ResolvedPeer } from './peer-options.js';
+import type { BgpSession } from './session.js';
 
 /** Of every peer, whatever it is doing. Times are wall times in ms. */
 interface BgpPeerCommon {
@@ -47,3 +51,57 @@ export type BgpPeerState = BgpPeerCommon &
         readonly endOfRibFrom: readonly BgpFamily[];
       }
   );
+
+/** What a peer's state is made of. */
+export interface PeerFacts {
+  readonly config: ResolvedPeer;
+  readonly shown: BgpFsmState;
+  readonly since: number;
+  readonly history: PeerHistory;
+  readonly heldUntil: number | undefined;
+  readonly session: BgpSession | undefined;
+  readonly ownRestartTimeSeconds: number | undefined;
+}
+
+export function describePeer(facts: PeerFacts): BgpPeerState {
+  const { config, shown, since, history, heldUntil, session } = facts;
+  const common: BgpPeerCommon = {
+    address: config.address,
+    name: config.name,
+    ...(config.description === undefined ? {} : { description: config.description }),
+    remoteAs: config.session.remoteAs,
+    since,
+    sessions: history.sessions,
+    failures: history.failures,
+    ...(history.lastError === undefined ? {} : { lastError: history.lastError }),
+    ...(history.sessionEnd === undefined ? {} : { sessionEnd: history.sessionEnd }),
+  };
+  if (shown === 'idle') {
+    return heldUntil === undefined
+      ? { ...common, state: 'idle', why: 'stopped' }
+      : { ...common, state: 'idle', why: 'hold', retryAt: heldUntil };
+  }
+  // For a moment the machine is there and the session is not yet, or not any more.
+  if (shown !== 'established' || session === undefined) {
+    return { ...common, state: shown === 'established' ? 'open-confirm' : shown };
+  }
+  const { remoteRouterId, holdTimeMs, keepaliveMs, families, gracefulRestart } = session.negotiated;
+  const { announcements, withdrawals, endOfRibFrom } = session.received;
+  const { ownRestartTimeSeconds } = facts;
+  return {
+    ...common,
+    state: 'established',
+    localAddress: session.localAddress,
+    remoteRouterId,
+    initiatedBy: session.link.direction === 'outgoing' ? 'us' : 'peer',
+    holdTimeMs,
+    keepaliveMs,
+    families,
+    ...(gracefulRestart === undefined || ownRestartTimeSeconds === undefined
+      ? {}
+      : { restartTimeSeconds: ownRestartTimeSeconds }),
+    announced: session.announced,
+    received: { announcements, withdrawals },
+    endOfRibFrom: [...endOfRibFrom],
+  };
+}

@@ -1,6 +1,5 @@
 import { notify } from '../../core/index.js';
-import type { Clock, Logger, Observer, Random, Timer } from '../../core/index.js';
-import { Backoff } from '../../internal/backoff.js';
+import type { Clock, Logger, Observer, Random } from '../../core/index.js';
 import type { BgpFamily } from './codec/constants.js';
 import type { BgpDecodeReason } from './codec/decoded.js';
 import type { BgpUpdate } from './codec/decode-update.js';
@@ -21,11 +20,14 @@ import {
 import type { BgpFailure } from './failure-words.js';
 import type { BgpFsmEvent } from './fsm/fsm.js';
 import type { BgpFsmState } from './fsm/table.js';
+import { IdleHold } from './idle-hold.js';
 import { BgpLink } from './link.js';
 import type { BgpLinkOwner } from './link.js';
 import { negotiate, ownOpen } from './negotiation.js';
 import type { BgpNegotiated, OpenRefusal } from './negotiation.js';
 import type { ResolvedPeer } from './peer-options.js';
+import { PeerHistory } from './peer-history.js';
+import { describePeer } from './peer-state.js';
 import type { BgpPeerState } from './peer-state.js';
 import { BgpSession } from './session.js';
 import type { BgpRouteSource } from './session.js';
@@ -36,6 +38,8 @@ export interface BgpPeerDependencies {
   readonly localAs: number;
   readonly routerId: string;
   readonly gracefulRestart: ResolvedGracefulRestart | undefined;
+  /** This process has just followed another one. */
+  readonly isRestarting: () => boolean;
   readonly transport: BgpTransport;
   readonly routes: BgpRouteSource;
   readonly clock: Clock;
@@ -45,8 +49,6 @@ export interface BgpPeerDependencies {
   readonly onChange: () => void;
 }
 
-/** A session that lasted this long has shown that the peer is sound: the next failure is the first again. */
-const soundAfterMs = 30_000;
 const maxIncoming = 2;
 const advance: readonly BgpFsmState[] = ['idle', 'active', 'connect', 'open-sent', 'open-confirm', 'established'];
 
@@ -56,20 +58,13 @@ export class BgpPeer implements BgpLinkOwner {
   #config: ResolvedPeer;
   readonly #outgoing: BgpLink;
   readonly #incoming = new Set<BgpLink>();
-  readonly #backoff: Backoff;
+  readonly #hold: IdleHold;
+  readonly #history: PeerHistory;
   readonly #endings = new Set<Promise<void>>();
   #session: BgpSession | undefined;
   #enabled = false;
-  #hold: { readonly timer: Timer; readonly until: number } | undefined;
   #shown: BgpFsmState = 'idle';
   #since: number;
-  #sessionSinceMs = 0;
-  #sessions = 0;
-  #failures = 0;
-  #lastError: (BgpFailure & { readonly at: number }) | undefined;
-  #sessionEnd: (BgpFailure & { readonly at: number }) | undefined;
-  /** A session has ended, and what is recorded next is why. */
-  #reasonDue = false;
   /** The kernel's counters when the last dial began, and the one before it. */
   #hints: { readonly last: TcpHints | undefined; readonly before: TcpHints | undefined } = {
     last: undefined,
@@ -80,8 +75,8 @@ export class BgpPeer implements BgpLinkOwner {
     this.#config = config;
     this.#deps = deps;
     this.#since = deps.clock.now();
-    const { first, max } = config.session.idleHoldMs;
-    this.#backoff = new Backoff({ firstMs: first, maxMs: max }, deps.random);
+    this.#history = new PeerHistory(deps.clock);
+    this.#hold = new IdleHold(config.session.idleHoldMs, deps.clock, deps.random, () => this.#restart());
     this.#outgoing = this.#newLink('outgoing');
   }
 
@@ -98,44 +93,15 @@ export class BgpPeer implements BgpLinkOwner {
   }
 
   get state(): BgpPeerState {
-    const common = {
-      address: this.#config.address,
-      name: this.#config.name,
-      ...(this.#config.description === undefined ? {} : { description: this.#config.description }),
-      remoteAs: this.#config.session.remoteAs,
+    return describePeer({
+      config: this.#config,
+      shown: this.#shown,
       since: this.#since,
-      sessions: this.#sessions,
-      failures: this.#failures,
-      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
-      ...(this.#sessionEnd === undefined ? {} : { sessionEnd: this.#sessionEnd }),
-    };
-    const session = this.#session;
-    if (this.#shown === 'idle') {
-      return this.#hold === undefined
-        ? { ...common, state: 'idle', why: 'stopped' }
-        : { ...common, state: 'idle', why: 'hold', retryAt: this.#hold.until };
-    }
-    if (this.#shown !== 'established' || session === undefined) {
-      return { ...common, state: this.#shown === 'established' ? 'open-confirm' : this.#shown };
-    }
-    const { remoteRouterId, holdTimeMs, keepaliveMs, families, gracefulRestart } = session.negotiated;
-    const { announcements, withdrawals, endOfRibFrom } = session.received;
-    return {
-      ...common,
-      state: 'established',
-      localAddress: session.localAddress,
-      remoteRouterId,
-      initiatedBy: session.link.direction === 'outgoing' ? 'us' : 'peer',
-      holdTimeMs,
-      keepaliveMs,
-      families,
-      ...(gracefulRestart === undefined || this.#deps.gracefulRestart === undefined
-        ? {}
-        : { restartTimeSeconds: this.#deps.gracefulRestart.restartTimeSeconds }),
-      announced: session.announced,
-      received: { announcements, withdrawals },
-      endOfRibFrom: [...endOfRibFrom],
-    };
+      history: this.#history,
+      heldUntil: this.#hold.until,
+      session: this.#session,
+      ownRestartTimeSeconds: this.#deps.gracefulRestart?.restartTimeSeconds,
+    });
   }
 
   start(): void {
@@ -147,7 +113,7 @@ export class BgpPeer implements BgpLinkOwner {
   /** Ends everything, telling the peer why; resolves when its connections are closed. */
   async stop(why: BgpNotification): Promise<void> {
     this.#enabled = false;
-    this.#cancelHold();
+    this.#hold.cancel();
     for (const link of this.#links()) link.fsm.handle({ type: 'stop', notification: why });
     await Promise.all(this.#endings);
     this.#show('stop');
@@ -156,7 +122,7 @@ export class BgpPeer implements BgpLinkOwner {
   /** Ends everything without a word. */
   destroy(): void {
     this.#enabled = false;
-    this.#cancelHold();
+    this.#hold.cancel();
     this.#session?.close();
     this.#session = undefined;
     for (const link of this.#links()) link.destroy();
@@ -173,7 +139,7 @@ export class BgpPeer implements BgpLinkOwner {
   /** A connection that the peer dialled. Says why it is not taken. */
   accept(connection: BgpConnection): BgpConnectionRefusal | undefined {
     const { localAddress, ttl, minTtl } = this.#config.session;
-    if (!this.#enabled || this.#hold !== undefined || this.#incoming.size >= maxIncoming) return 'peer-idle';
+    if (!this.#enabled || this.#hold.isHolding || this.#incoming.size >= maxIncoming) return 'peer-idle';
     if (localAddress !== undefined && localAddress !== connection.localAddress) return 'wrong-local-address';
     connection.applyTtl({ ttl, minTtl });
     const link = this.#newLink('incoming');
@@ -193,9 +159,9 @@ export class BgpPeer implements BgpLinkOwner {
 
   /** Something outside saw that the peer is there: no more waiting. */
   retryNow(): void {
-    if (this.#hold === undefined) return;
-    this.#backoff.reset();
-    this.#cancelHold();
+    if (!this.#hold.isHolding) return;
+    this.#hold.reset();
+    this.#hold.cancel();
     this.#restart();
   }
 
@@ -212,9 +178,10 @@ export class BgpPeer implements BgpLinkOwner {
 
   ownOpen(): BgpOpen {
     const { gracefulRestart, localAs, routerId } = this.#deps;
-    // "Restarting" is true of the first session only; forwarding was kept if it was then, and in every later one.
-    const restarting = gracefulRestart?.restarting === true && this.#sessions === 0;
-    const forwardingPreserved = gracefulRestart?.forwardingPreserved === true && (restarting || this.#sessions > 0);
+    // The first session after a restart says so; forwarding was kept then if it was, and before every later session.
+    const restarting = this.#deps.isRestarting() && this.#history.sessions === 0;
+    const forwardingPreserved =
+      gracefulRestart?.forwardingPreserved === true && (restarting || this.#history.sessions > 0);
     const capability =
       gracefulRestart === undefined || !this.#config.session.gracefulRestart
         ? undefined
@@ -294,7 +261,7 @@ export class BgpPeer implements BgpLinkOwner {
         ),
       );
     }
-    this.#failures += 1;
+    this.#history.failures += 1;
     // Another connection of this peer may do well: a collision ends one of two.
     const others = this.#links().filter((other) => other !== link);
     if (others.some(({ fsm }) => advance.indexOf(fsm.state) >= advance.indexOf('open-sent'))) return;
@@ -310,17 +277,12 @@ export class BgpPeer implements BgpLinkOwner {
       localAddress: connection.localAddress,
       peer: () => this.#config,
     });
-    this.#sessions += 1;
-    this.#sessionSinceMs = clock.monotonicMs();
+    this.#history.sessionBegan();
   }
 
   sessionDown(link: BgpLink, event: BgpFsmEvent): void {
     if (this.#session?.link !== link) return;
-    this.#reasonDue = isSaidByDamp(event);
-    if (this.#deps.clock.monotonicMs() - this.#sessionSinceMs >= soundAfterMs) {
-      this.#backoff.reset();
-      this.#failures = 0;
-    }
+    if (this.#history.sessionEnded(isSaidByDamp(event))) this.#hold.reset();
     this.#session.close();
     this.#session = undefined;
   }
@@ -372,11 +334,10 @@ export class BgpPeer implements BgpLinkOwner {
     }
     this.#show(event.type);
     if (to === 'established' && from !== 'established') {
-      this.#failures = 0;
+      this.#history.failures = 0;
       for (const other of this.#links()) if (other !== link) other.fsm.handle({ type: 'collision-dump' });
     }
-    const abandoned =
-      this.#enabled && this.#hold === undefined && this.#links().every(({ fsm }) => fsm.state === 'idle');
+    const abandoned = this.#enabled && !this.#hold.isHolding && this.#links().every(({ fsm }) => fsm.state === 'idle');
     if (abandoned) this.#holdIdle(false);
   }
 
@@ -418,28 +379,12 @@ export class BgpPeer implements BgpLinkOwner {
   /** Keeps the peer Idle: nothing is dialled or taken until the time is over. */
   #holdIdle(longest: boolean): void {
     if (!this.#enabled) return;
-    const { clock } = this.#deps;
-    const delayMs = longest ? this.#config.session.idleHoldMs.max : this.#backoff.nextMs();
-    this.#hold?.timer.cancel();
-    this.#hold = {
-      until: clock.now() + delayMs,
-      timer: clock.timer(delayMs, () => {
-        this.#hold = undefined;
-        this.#restart();
-      }),
-    };
+    this.#hold.begin(longest);
     if (this.#outgoing.fsm.state !== 'idle') this.#outgoing.fsm.handle({ type: 'collision-dump' });
   }
 
-  #cancelHold(): void {
-    this.#hold?.timer.cancel();
-    this.#hold = undefined;
-  }
-
   #record(what: BgpFailure): void {
-    this.#lastError = { ...what, at: this.#deps.clock.now() };
-    if (this.#session !== undefined || this.#reasonDue) this.#sessionEnd = this.#lastError;
-    this.#reasonDue = false;
+    this.#history.record(what, this.#session !== undefined);
     this.#deps.logger.warn(what.message, { peer: this.#config.address, code: what.code });
     notify(this.#deps.observer, { type: 'vip.bgp-peer-error', peer: this.#config.address, ...what });
     this.#deps.onChange();

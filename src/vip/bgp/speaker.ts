@@ -34,6 +34,7 @@ export class BgpSpeaker implements Closable {
   readonly #options: ResolvedSpeakerOptions;
   readonly #peers = new Map<string, BgpPeer>();
   readonly #routes: RouteTable;
+  readonly #startedMs: number;
   readonly #states = new LatestValueCell<readonly BgpPeerState[]>([]);
   #listener: BgpListener | undefined;
   #stateTimer: Timer | undefined;
@@ -43,6 +44,7 @@ export class BgpSpeaker implements Closable {
 
   private constructor(options: ResolvedSpeakerOptions) {
     this.#options = options;
+    this.#startedMs = options.clock.monotonicMs();
     this.#routes = new RouteTable(options.gracefulRestart?.restarting !== true);
   }
 
@@ -228,10 +230,18 @@ export class BgpSpeaker implements Closable {
     const peer = new BgpPeer(config, {
       ...{ localAs, routerId, gracefulRestart, transport, clock, random, logger, observer },
       routes: this.#routes,
+      isRestarting: () => this.#isRestarting(),
       onChange: () => this.#stateChanged(),
     });
     this.#peers.set(config.address, peer);
     peer.start();
+  }
+
+  /** Peers that come later than the restart time have nothing left of before. */
+  #isRestarting(): boolean {
+    const { gracefulRestart, clock } = this.#options;
+    if (gracefulRestart?.restarting !== true) return false;
+    return clock.monotonicMs() - this.#startedMs < 1000 * gracefulRestart.restartTimeSeconds;
   }
 
   #remove(peer: BgpPeer, why: 'changed' | 'removed'): void {

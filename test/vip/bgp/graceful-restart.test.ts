@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { describeRequiring } from '../../support/requirements.js';
 import { Bird } from '../peers/bird.js';
+import { Daemon } from '../peers/daemon.js';
 import { until } from '../peers/until.js';
 import { birdRouter } from './support/bird-config.js';
-import { RouterLab, peerOf, untilState } from './support/router-lab.js';
+import { RouterLab, agentAs, peerOf, quick, untilState } from './support/router-lab.js';
 
 const vip = '203.0.113.10';
 const other = '203.0.113.11';
@@ -69,6 +71,44 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'g
       events.some((event) => event.type === 'vip.bgp-end-of-rib' && event.direction === 'sent');
     expect(sent()).toBe(false);
     await until('End-of-RIB', sent);
+  });
+
+  test('the process is killed and another follows: the kernel of the router has the route at every look', async () => {
+    await using lab = await RouterLab.create();
+    await using bird = await Bird.start(lab.router, config);
+    const start = (restarting: boolean): Daemon => {
+      const options = {
+        localAs: agentAs,
+        routerId: '10.20.0.1',
+        peers: [quick({})],
+        gracefulRestart: { restartTimeSeconds: 60, restarting },
+      };
+      const script = fileURLToPath(new URL('./support/speaker-process.ts', import.meta.url));
+      const node = ['--conditions=meshwright-source', '--import', 'tsx', script, JSON.stringify(options), vip];
+      return new Daemon(lab.agent(1), process.execPath, node);
+    };
+    const first = start(false);
+    await lab.untilNextHops(vip, ['10.20.0.1'], 30_000);
+    const looks: (readonly string[])[] = [];
+    let watched = true;
+    const watching = (async () => {
+      for (; watched; await delay(20)) looks.push(await lab.kernelNextHops(vip));
+    })();
+    await first.stop('SIGKILL');
+    await until('BIRD waits', async () =>
+      /Neighbor graceful restart active/.test(await bird.birdc('show protocols all a1')),
+    );
+    const second = start(true);
+    await bird.established('a1', 30_000);
+    await until('End-of-RIB', async () => !/graceful restart active/.test(await bird.birdc('show protocols all a1')));
+    await delay(200);
+    watched = false;
+    await watching;
+    expect(looks.length).toBeGreaterThan(10);
+    expect(looks.filter((hops) => hops.join() !== '10.20.0.1')).toEqual([]);
+    // An orderly end withdraws.
+    await second.stop('SIGTERM');
+    await lab.untilNextHops(vip, [], 3000);
   });
 
   test('without graceful restart the routes go with the process', async () => {
