@@ -1,5 +1,6 @@
 /** What a snapshot becomes once it is checked and compiled: the view that every decision of an agent is taken from. */
 import { AuthzEngine } from '../authz/index.js';
+import { systemClock } from '../core/index.js';
 import type { Clock } from '../core/index.js';
 import { MeshError } from './errors.js';
 import { MeshIndex } from './mesh-index.js';
@@ -33,6 +34,7 @@ export function prepareMeshView(
   node: string,
   options: { /** Tells when grants end. Default the system's. */ readonly clock?: Clock | undefined } = {},
 ): (next: MeshState) => MeshView {
+  const clock = neverBack(options.clock ?? systemClock);
   return (next) => {
     const state = parseMeshState(next);
     return Object.freeze({
@@ -42,8 +44,18 @@ export function prepareMeshView(
         rootNamespace: state.settings.rootNamespace,
         defaultAction: state.settings.defaultAction,
         dialects: { meshwright: state.settings.meshwrightDialect },
-        clock: options.clock,
+        clock,
       }),
     });
+  };
+}
+
+/** One clock for all engines of an agent, so that no newer snapshot revives a grant after the clock was set back. */
+function neverBack(clock: Clock): Clock {
+  let latestMs = Number.NEGATIVE_INFINITY;
+  return {
+    now: () => (latestMs = Math.max(latestMs, clock.now())),
+    monotonicMs: () => clock.monotonicMs(),
+    timer: (delayMs, fn, options) => clock.timer(delayMs, fn, options),
   };
 }

@@ -1,7 +1,7 @@
 /** Policies with tiers and ends, over a whole mesh: only where the mesh reads them, and an end reaches what is open. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { toMeshState, parseManifests } from '../../src/kubernetes/index.js';
-import { scopeToNode } from '../../src/mesh/index.js';
+import { prepareMeshView, scopeToNode } from '../../src/mesh/index.js';
 import { systemClock } from '../../src/core/index.js';
 import { FakeClock, createTestMesh } from '../../src/testing/index.js';
 import type { TestMesh } from '../../src/testing/index.js';
@@ -69,6 +69,24 @@ it('a grant that ends closes what it had let in, without a new snapshot, and the
   const again = await web.connect('raw.production:7000');
   again.write('x');
   await closed(again);
+});
+
+it('a newer snapshot revives nothing after the clock was set back', () => {
+  const own = new FakeClock({ start: 0 });
+  const prepare = prepareMeshView('node-b', { clock: own });
+  const allow = { action: 'ALLOW', rules: [{}], notAfter: '1970-01-01T00:00:01Z', owner: 'a', reason: 'b' };
+  const state = meshState({
+    policies: [{ manifest: manifest('production', { kind: 'Service', name: 'api' }, allow) }],
+    settings: { rootNamespace: 'r', defaultAction: 'allow', hostTraffic: 'probes', meshwrightDialect: true },
+  });
+  const allowed = (): boolean =>
+    prepare(state).engine.authorize({ source: {}, destination: { namespace: 'production', services: ['api'] } })
+      .allowed;
+  expect(allowed()).toBe(true);
+  own.jumpWall(1_000);
+  expect(allowed()).toBe(false);
+  own.jumpWall(-1_000);
+  expect(allowed()).toBe(false);
 });
 
 const text = (spec: string, namespace: string): string =>
