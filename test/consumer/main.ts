@@ -6,6 +6,7 @@ import type { AuthzRequest, Decision } from 'meshwright/authz';
 import { SpiffeCA, memoryStore } from 'meshwright/ca';
 import { Cidr, isMeshwrightError, parseSocketAddress } from 'meshwright/core';
 import type { Clock, Closable, LatestValue } from 'meshwright/core';
+import { EtcdLeaseStore } from 'meshwright/etcd';
 import { parseManifests, toMeshState } from 'meshwright/kubernetes';
 import { parseMeshState } from 'meshwright/mesh';
 import type { MeshState } from 'meshwright/mesh';
@@ -16,12 +17,15 @@ import { FakeClock, TestCa } from 'meshwright/testing';
 import { TproxyListener } from 'meshwright/tproxy';
 import { detectProtocol } from 'meshwright/traffic';
 import { Http2MtlsTunnel, TunnelRefused } from 'meshwright/tunnel';
+import { BfdService, VipManager, validateVipAssignments } from 'meshwright/vip';
+import type { BfdStatus, VipAssignment } from 'meshwright/vip';
 
 export interface Uses {
   readonly clock: Clock;
   readonly closable: Closable;
   readonly bundle: LatestValue<string>;
   readonly state: MeshState;
+  readonly bfd: BfdStatus;
 }
 
 assert.equal(Cidr.parse('10.96.0.0/12').contains('10.97.1.2'), true);
@@ -57,6 +61,13 @@ for (const value of [parseManifests, toMeshState, parseMeshState, detectProtocol
 }
 assert.equal(typeof TproxyListener.listen, 'function');
 assert.equal(typeof Http2MtlsTunnel.client, 'function');
+for (const value of [VipManager.create, BfdService.create]) assert.equal(typeof value, 'function');
+const vip: VipAssignment = { name: 'shop/web', addresses: ['2001:DB8::10'], mode: 'bgp' };
+assert.deepEqual(validateVipAssignments([vip])[0]?.addresses, ['2001:db8::10']);
+assert.throws(
+  () => new EtcdLeaseStore({ endpoints: [] }),
+  (error) => isMeshwrightError(error, 'ETCD_CONFIGURATION_INVALID'),
+);
 assert.ok(new FakeClock().now() > 0);
 assert.ok(Object.keys(telemetry).length > 0);
 
