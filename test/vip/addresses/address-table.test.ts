@@ -53,7 +53,9 @@ describeRequiring({ netns: true, native: true, commands: ['setpriv'] }, 'Address
     );
     expect(await shown()).toMatch(/203\.0\.113\.10\/32 .*valid_lft (59|60)sec/s);
     // Never a source address, and usable at once.
-    expect(await shown()).toMatch(/2001:db8::10\/128 scope global (?=[^\n]*deprecated)[^\n]*nodad [^\n]*preferred_lft 0sec/s);
+    expect(await shown()).toMatch(
+      /2001:db8::10\/128 scope global (?=[^\n]*deprecated)[^\n]*nodad [^\n]*preferred_lft 0sec/s,
+    );
     expect(await node.ip('-6', 'route', 'get', '2001:db8::10')).toContain('local');
     for (const address of addresses) await own.remove(address);
     for (const address of addresses) await own.remove(address);

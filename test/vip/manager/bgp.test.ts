@@ -175,8 +175,8 @@ it('lets BFD end the session of its own peer alone, once it was up, and not when
   expect(bfd).toHaveLength(1);
   bfd[0]?.onChange?.(status('down'));
   bfd[0]?.onChange?.(status('up'));
-  bfd[0]?.onChange?.({ ...status('down'), diagnostic: 'control-detection-time-expired' } as BfdStatus);
-  expect(calls.splice(0)).toEqual(['up 10.20.0.254', 'down 10.20.0.254 BFD: control-detection-time-expired']);
+  bfd[0]?.onChange?.({ ...status('down'), diagnostic: 'detection-time-expired' });
+  expect(calls.splice(0)).toEqual(['up 10.20.0.254', 'down 10.20.0.254 BFD: detection-time-expired']);
   bfd[0]?.onChange?.(status('up'));
   bfd[0]?.onChange?.({ ...status('down'), remoteState: 'admin-down' });
   expect(calls.splice(0)).toEqual(['up 10.20.0.254']);
