@@ -114,6 +114,13 @@ export function holdTimeExpired(peer: ResolvedPeer, holdTimeMs: number): BgpFail
   );
 }
 
+export function sendStalled(peer: ResolvedPeer, forMs: number): BgpFailure {
+  return failure(
+    'VIP_BGP_HOLD_TIMER_EXPIRED',
+    `peer ${peer.name}: it has taken nothing of what was sent for ${seconds(forMs)}, though the connection stands`,
+  );
+}
+
 /** What the peer said, and what it usually means for the settings here. */
 export function notificationReceived(peer: ResolvedPeer, from: BgpNotification, localAs: number): BgpFailure {
   const hint = notificationHint(from, peer, localAs);

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '../../core/index.js';
+import type { Clock, Random, Timer } from '../../core/index.js';
 import { BgpFramer, encodeKeepalive, encodeMessage } from './codec/framing.js';
 import type { BgpFrame } from './codec/framing.js';
 import { messageTypes } from './codec/constants.js';
@@ -35,6 +35,8 @@ export interface BgpLinkOwner {
   updateReceived(link: BgpLink, update: BgpUpdate): void;
   refreshRequested(link: BgpLink, family: BgpFamily): void;
   writable(link: BgpLink): void;
+  /** The peer has taken nothing for `forMs`. */
+  sendStalled(link: BgpLink, forMs: number): void;
   transitioned(link: BgpLink, from: BgpFsmState, to: BgpFsmState, event: BgpFsmEvent): void;
   /** A connection is being closed; resolves when it is. */
   ending(closed: Promise<void>): void;
@@ -50,21 +52,26 @@ export interface BgpLinkOptions {
   readonly openWaitMs: number;
 }
 
+const minSendHoldMs = 480_000;
+
 /** One connection to a peer, or the attempt at one: state machine, framing and messages. */
 export class BgpLink implements BgpFsmHost {
   readonly direction: 'outgoing' | 'incoming';
   readonly fsm: BgpFsm;
   readonly #owner: BgpLinkOwner;
+  readonly #clock: Clock;
   #connection: BgpConnection | undefined;
   #dialling: { cancel(): void } | undefined;
   #framer = new BgpFramer();
   #negotiated: BgpNegotiated | undefined;
   #message: BgpMessage | undefined;
   #writable = true;
+  #sendHold: Timer | undefined;
 
   constructor(options: BgpLinkOptions) {
     this.direction = options.direction;
     this.#owner = options.owner;
+    this.#clock = options.clock;
     const { clock, random, connectRetryMs, openWaitMs } = options;
     this.fsm = new BgpFsm({ clock, random, host: this, connectRetryMs, largeHoldMs: openWaitMs });
   }
@@ -89,11 +96,11 @@ export class BgpLink implements BgpFsmHost {
     this.#connection = connection;
     this.#framer = new BgpFramer();
     this.#negotiated = undefined;
-    this.#writable = true;
+    this.#setWritable(true);
     connection.start({
       data: (chunk) => this.#receive(connection, chunk),
       drained: () => {
-        this.#writable = true;
+        this.#setWritable(true);
         if (this.#connection === connection) this.#owner.writable(this);
       },
       closed: (error) => {
@@ -107,14 +114,13 @@ export class BgpLink implements BgpFsmHost {
 
   send(messages: readonly Uint8Array[]): void {
     if (messages.length === 0 || this.#connection === undefined) return;
-    this.#writable = this.#connection.write(
-      messages.length === 1 && messages[0] ? messages[0] : Buffer.concat(messages),
-    );
+    this.#setWritable(this.#connection.write(Buffer.concat(messages)));
   }
 
   /** Ends without a word, as a crash would. */
   destroy(): void {
     this.fsm.dispose();
+    this.#setWritable(true);
     this.#dialling?.cancel();
     this.#dialling = undefined;
     this.#connection?.destroy();
@@ -159,6 +165,7 @@ export class BgpLink implements BgpFsmHost {
   dropConnection(): void {
     this.#dialling?.cancel();
     this.#dialling = undefined;
+    this.#setWritable(true);
     const connection = this.#connection;
     this.#connection = undefined;
     if (connection !== undefined) this.#owner.ending(connection.end());
@@ -188,6 +195,18 @@ export class BgpLink implements BgpFsmHost {
 
   transitioned(from: BgpFsmState, to: BgpFsmState, event: BgpFsmEvent): void {
     this.#owner.transitioned(this, from, to, event);
+  }
+
+  /** A peer that takes nothing for so long is none, even if it goes on to talk (RFC 9687). */
+  #setWritable(writable: boolean): void {
+    this.#writable = writable;
+    if (writable) {
+      this.#sendHold?.cancel();
+      this.#sendHold = undefined;
+    } else {
+      const sendHoldMs = Math.max(minSendHoldMs, 2 * (this.#negotiated?.holdTimeMs ?? 0));
+      this.#sendHold ??= this.#clock.timer(sendHoldMs, () => this.#owner.sendStalled(this, sendHoldMs));
+    }
   }
 
   #receive(connection: BgpConnection, chunk: Buffer): void {

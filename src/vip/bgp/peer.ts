@@ -16,6 +16,7 @@ import {
   holdTimeExpired,
   notificationReceived,
   openTimedOut,
+  sendStalled,
 } from './failure-words.js';
 import type { BgpFailure } from './failure-words.js';
 import type { BgpFsmEvent } from './fsm/fsm.js';
@@ -319,6 +320,10 @@ export class BgpPeer implements BgpLinkOwner {
 
   writable(link: BgpLink): void {
     if (this.#session?.link === link) this.#session.flush();
+  }
+
+  sendStalled(_link: BgpLink, forMs: number): void {
+    this.fail(sendStalled(this.#config, forMs), notification(8, 0));
   }
 
   transitioned(link: BgpLink, from: BgpFsmState, to: BgpFsmState, event: BgpFsmEvent): void {

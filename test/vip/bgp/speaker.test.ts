@@ -87,6 +87,48 @@ describe('a session', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  test('a peer that takes nothing for eight minutes is none, though it talks (RFC 9687)', async () => {
+    const { clock, transport, speaker } = await setUp();
+    const remote = transport.answer();
+    remote.establish();
+    clock.advance(0);
+    remote.takesWrites = false;
+    speaker.announce({ prefix: '203.0.113.1' });
+    for (let minute = 0; minute < 7; minute += 1) {
+      clock.advance(60_000);
+      remote.keepalive();
+    }
+    expect(peerOf(speaker).state).toBe('established');
+    clock.advance(60_000);
+    expect(peerOf(speaker)).toMatchObject({ state: 'idle', sessionEnd: { code: 'VIP_BGP_HOLD_TIMER_EXPIRED' } });
+    expect(remote.said().at(-1)).toBe('notification 8/0');
+    speaker.destroy();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('TTLs and passwords are those of the peer, on either side of the connection', async () => {
+    const peers = [
+      { ...peer, ttlSecurity: 2, password: 'x', localAddress: '10.0.0.1' },
+      { ...peer, address: '10.0.0.253', multihop: 4 },
+      { ...peer, address: '10.0.0.252', remoteAs: 64_513 },
+    ];
+    const { transport, speaker } = await setUp({ peers });
+    expect(transport.dials.map(({ options }) => options)).toMatchObject([
+      { ttl: 255, minTtl: 254, password: 'x', localAddress: '10.0.0.1' },
+      { ttl: 4, minTtl: undefined, password: undefined },
+      { ttl: 64, minTtl: undefined },
+    ]);
+    expect(transport.incoming().ttl).toEqual({ ttl: 255, minTtl: 254 });
+    expect(transport.incoming('10.0.0.253').ttl).toEqual({ ttl: 4, minTtl: undefined });
+    expect(transport.incoming(peer.address, '10.0.0.7').state).toBe('destroyed');
+    expect([...transport.passwords]).toEqual([
+      [peer.address, 'x'],
+      ['10.0.0.253', undefined],
+      ['10.0.0.252', undefined],
+    ]);
+    speaker.destroy();
+  });
+
   test('a route that cannot be said to a peer is left out, and the others go', async () => {
     const { clock, transport, speaker } = await setUp();
     speaker.announce({ prefix: '203.0.113.1' });
