@@ -92,12 +92,12 @@ export class RuleBody {
   readonly pathMode: PathNormalization | undefined;
 
   constructor({ from, to, when }: RuleParts) {
-    this.#all = from.length <= 1 && to.length <= 1 ? [...when, ...from.flat(), ...to.flat()] : undefined;
+    this.#all = from.length <= 1 && to.length <= 1 ? when.concat(from[0] ?? [], to[0] ?? []) : undefined;
     this.from = from;
     this.to = to;
     this.when = when;
-    this.usesHttp = [...from, ...to, when].some((terms) => terms.some((term) => term.http));
-    this.pathMode = to.flat().find((term) => term instanceof PathTerm)?.mode;
+    this.usesHttp = when.some(isHttp) || from.some(hasHttp) || to.some(hasHttp);
+    this.pathMode = pathModeOf(to);
   }
 
   match(facts: Facts): Tri {
@@ -112,22 +112,41 @@ export class RuleBody {
   }
 }
 
+function isHttp(term: Term): boolean {
+  return term.http;
+}
+
+function hasHttp(terms: Conjunction): boolean {
+  return terms.some(isHttp);
+}
+
+function pathModeOf(operations: readonly Conjunction[]): PathNormalization | undefined {
+  for (const terms of operations) for (const term of terms) if (term instanceof PathTerm) return term.mode;
+  return undefined;
+}
+
 /** Rule bodies in use while policies are compiled: policies of a large mesh repeat each other. */
 export class RuleBodies {
   readonly #bodies = new Map<string, RuleBody>();
+  #shared = 0;
 
   of(parts: RuleParts): RuleBody {
+    // Where few are alike it is not worth looking.
+    if (this.#bodies.size >= maxSharedBodies && this.#shared < maxSharedBodies) return new RuleBody(parts);
     const ids = (terms: Conjunction): string => terms.map((term) => term.id).join();
     const key = `${ids(parts.when)};${parts.from.map(ids).join('|')};${parts.to.map(ids).join('|')}`;
     const known = this.#bodies.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#shared += 1;
+      return known;
+    }
     const body = new RuleBody(parts);
     if (this.#bodies.size < maxSharedBodies) this.#bodies.set(key, body);
     return body;
   }
 }
 
-const maxSharedBodies = 20_000;
+const maxSharedBodies = 4_096;
 
 const bodiesOf = new WeakMap<ResolvedOptions, RuleBodies>();
 

@@ -96,8 +96,7 @@ export class PolicySet {
 
   *#change(policies: readonly CompiledPolicy[], { removed, added }: Changes): Generator<void, PolicySet> {
     // Tables that nothing uses any more go with the rest now and then.
-    const groupCount = this.#services.size + this.#namespaces.size + this.#selected.size;
-    const tables = this.#tables.size > 2 * groupCount + 1024 ? new KeyTables() : this.#tables;
+    const tables = this.#tables.isFull ? new KeyTables() : this.#tables;
     const next = new PolicySet(policies, tables, this);
     const additions = byScope(added);
     const scopes = new Map([...byScope(removed), ...additions]);

@@ -17,6 +17,7 @@ const leafSize = 6;
 const maxCopies = 64;
 /** Larger key tables are hardly ever alike. */
 const maxSharedKeys = 64;
+const maxSharedTables = 1_024;
 
 /**
  * Kept small, since in a mesh of many services most time goes into fetching these from memory: one rule stands for
@@ -35,20 +36,25 @@ interface Branch {
 /** Key tables in use, by their content. */
 export class KeyTables {
   readonly #tables = new Map<string, ReadonlyMap<Key, number>>();
+  #shared = 0;
 
-  get size(): number {
-    return this.#tables.size;
+  get isFull(): boolean {
+    return this.#tables.size >= maxSharedTables;
   }
 
   of(keys: Iterable<Key>): ReadonlyMap<Key, number> {
     const list = [...keys];
-    if (list.length > maxSharedKeys) return new Map(list.map((key, place) => [key, place]));
+    // Where few are alike it is not worth looking.
+    const few = this.#tables.size >= maxSharedTables && this.#shared < maxSharedTables;
+    if (few || list.length > maxSharedKeys) return new Map(list.map((key, place) => [key, place]));
     const content = JSON.stringify(list);
     let table = this.#tables.get(content);
-    if (table === undefined) {
-      table = new Map(list.map((key, place) => [key, place]));
-      this.#tables.set(content, table);
+    if (table !== undefined) {
+      this.#shared += 1;
+      return table;
     }
+    table = new Map(list.map((key, place) => [key, place]));
+    if (this.#tables.size < maxSharedTables) this.#tables.set(content, table);
     return table;
   }
 }

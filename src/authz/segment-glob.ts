@@ -73,12 +73,17 @@ export function parseSegmentGlob(pattern: string): SegmentGlob {
     segments,
     exact: firstWild < 0 ? pattern : undefined,
     literals,
-    prefix: pattern
-      .split('/')
-      .slice(0, literals)
-      .map((text) => `${text}/`)
-      .join(''),
+    prefix: firstWild < 0 ? '' : prefixOf(pattern, segments, literals),
   };
+}
+
+function prefixOf(pattern: string, segments: readonly Segment[], literals: number): string {
+  let length = 0;
+  for (let index = 0; index < literals; index += 1) {
+    const segment = segments[index];
+    length += segment?.kind === 'literal' ? segment.text.length + 1 : 0;
+  }
+  return pattern.slice(0, length);
 }
 
 /** Whether `text` matches; pattern and text both without the leading slash or scheme, or both with it. */
