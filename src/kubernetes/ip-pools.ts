@@ -1,6 +1,6 @@
 /** Addresses out of pools: no address twice, and one that was given stays where it is. Pure. */
 import { ipBytes, ipFamily, parseIp } from '../core/index.js';
-import type { IpFamily , Cidr} from '../core/index.js';
+import type { IpFamily, Cidr } from '../core/index.js';
 
 /** A pool's addresses, in the order in which they are given out: single ones first, then those of the blocks. */
 export interface IpPool {
