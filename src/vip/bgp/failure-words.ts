@@ -1,6 +1,5 @@
 import { describeError, formatSocketAddress } from '../../core/index.js';
 import { isSystemError } from '../../internal/native/errors.js';
-import { VipError } from '../errors.js';
 import type { VipErrorCode } from '../errors.js';
 import { describeNotification } from './codec/notification.js';
 import type { BgpNotification } from './codec/notification.js';
@@ -15,10 +14,6 @@ export interface BgpFailure {
 
 export function failure(code: VipErrorCode, message: string): BgpFailure {
   return { code, message };
-}
-
-export function toVipError(from: BgpFailure, peer: ResolvedPeer): VipError {
-  return new VipError(from.code, from.message, { fields: { peer: peer.address } });
 }
 
 /** Nothing came back at all. The kernel enforces passwords and TTLs in silence; its counters are the only trace. */

@@ -3,6 +3,7 @@ import type { BgpFailure } from './failure-words.js';
 import type { BgpFsmState } from './fsm/table.js';
 import type { PeerHistory } from './peer-history.js';
 import type { ResolvedPeer } from './peer-options.js';
+import type { BgpNotAnnounced } from './policy.js';
 import type { BgpSession } from './session.js';
 
 /** Of every peer, whatever it is doing. Times are wall times in ms. */
@@ -45,6 +46,8 @@ export type BgpPeerState = BgpPeerCommon &
         readonly restartTimeSeconds?: number | undefined;
         /** Routes that the peer has from us. */
         readonly announced: number;
+        /** Routes that the peer should have and cannot, for want of a next hop of their family or of the family; absent without. */
+        readonly leftOut?: readonly { readonly prefix: string; readonly why: BgpNotAnnounced }[] | undefined;
         /** Networks that the peer announced and withdrew in this session; none is kept. */
         readonly received: { readonly announcements: number; readonly withdrawals: number };
         /** Families that the peer said it has sent in full. */
@@ -101,6 +104,7 @@ export function describePeer(facts: PeerFacts): BgpPeerState {
       ? {}
       : { restartTimeSeconds: ownRestartTimeSeconds }),
     announced: session.announced,
+    ...(session.leftOut.length === 0 ? {} : { leftOut: session.leftOut }),
     received: { announcements, withdrawals },
     endOfRibFrom: [...endOfRibFrom],
   };

@@ -41,6 +41,7 @@ export class BgpSession {
   readonly received: ReceivedRoutes;
   readonly #options: BgpSessionOptions;
   readonly #rib = new RibOut();
+  readonly #leftOut = new Map<string, BgpNotAnnounced>();
   #endOfRibDue: readonly BgpFamily[];
   #timer: Timer | undefined;
   #closed = false;
@@ -60,6 +61,11 @@ export class BgpSession {
     return this.#rib.size;
   }
 
+  /** Routes that the peer should have and cannot: nobody decided so, something is missing. */
+  get leftOut(): readonly { readonly prefix: string; readonly why: BgpNotAnnounced }[] {
+    return [...this.#leftOut].map(([prefix, why]) => ({ prefix, why }));
+  }
+
   touch(key: string): void {
     this.#rib.touch(key);
     this.#schedule();
@@ -77,12 +83,6 @@ export class BgpSession {
     this.#schedule();
   }
 
-  /** Why the peer does not hear of a route; undefined when it does. */
-  whyNotAnnounced(key: string): BgpNotAnnounced | undefined {
-    const outcome = this.#outcome(key);
-    return typeof outcome === 'string' ? outcome : undefined;
-  }
-
   /** Sends what waits, as far as the kernel takes it. */
   flush(): void {
     this.#timer?.cancel();
@@ -90,19 +90,13 @@ export class BgpSession {
     const { link, peer, routes, observer } = this.#options;
     if (this.#closed || !link.isWritable) return;
     if (this.#rib.hasWork) {
-      const flushed = this.#rib.flush(
-        (key) => {
-          const outcome = this.#outcome(key);
-          return typeof outcome === 'object' ? outcome : undefined;
-        },
-        { fourOctetAs: this.negotiated.fourOctetAs },
-      );
+      const flushed = this.#rib.flush((key) => this.#wanted(key), { fourOctetAs: this.negotiated.fourOctetAs });
       link.send(flushed.messages);
+      this.#options.onChange();
       if (flushed.messages.length > 0) {
         const { announced, withdrawn, messages } = flushed;
         const counts = { announced, withdrawn, messages: messages.length };
         notify(observer, { type: 'vip.bgp-update-sent', peer: peer().address, ...counts });
-        this.#options.onChange();
       }
     }
     if (this.#endOfRibDue.length > 0 && routes.complete) {
@@ -115,6 +109,13 @@ export class BgpSession {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+  }
+
+  #wanted(key: string): OutgoingRoute | undefined {
+    const outcome = this.#outcome(key);
+    if (outcome === 'no-next-hop' || outcome === 'family-not-negotiated') this.#leftOut.set(key, outcome);
+    else this.#leftOut.delete(key);
+    return typeof outcome === 'object' ? outcome : undefined;
   }
 
   #outcome(key: string): OutgoingRoute | BgpNotAnnounced | undefined {

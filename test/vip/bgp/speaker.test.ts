@@ -136,7 +136,12 @@ describe('a session', () => {
     const remote = transport.answer();
     remote.establish();
     clock.advance(0);
-    expect(peerOf(speaker)).toMatchObject({ announced: 1 });
+    const leftOut = [{ prefix: '2001:db8::1/128', why: 'no-next-hop' }];
+    expect(peerOf(speaker)).toMatchObject({ announced: 1, leftOut });
+    speaker.setPeers([{ ...peer, nextHop: { ipv6: 'fd00::1' } }]);
+    clock.advance(0);
+    expect(peerOf(speaker)).toMatchObject({ announced: 2 });
+    expect(peerOf(speaker)).not.toHaveProperty('leftOut');
     speaker.destroy();
   });
 
