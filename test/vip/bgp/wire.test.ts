@@ -81,7 +81,9 @@ describeRequiring(needs, 'what tshark makes of everything that we send', () => {
         (await lab.router.exec('tshark', ['-r', file, '-Y', filter, ...more], { timeoutMs: 60_000 })).stdout.trim();
       const ours = '(ip.src == 10.20.0.1 || ipv6.src == fd20::1)';
       expect(await tshark(`${ours} && (_ws.malformed || _ws.expert.severity >= warning) && bgp`, '-V')).toBe('');
-      expect(await tshark(`${ours} && tcp.len > 0 && !bgp && !tcp.segment`)).toBe('');
+      // What the kernel sends again on a busy machine is not read twice.
+      const again = 'tcp.analysis.retransmission || tcp.analysis.spurious_retransmission';
+      expect(await tshark(`${ours} && tcp.len > 0 && !bgp && !tcp.segment && !(${again})`)).toBe('');
       const types = (await tshark(`${ours} && bgp`, '-T', 'fields', '-e', 'bgp.type', '-E', 'occurrence=a')).split(
         /[\n,]/,
       );
