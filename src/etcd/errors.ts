@@ -11,7 +11,7 @@ export const etcdErrorCodes = defineErrorCodes({
     fix: 'See whether etcd runs and can be reached from this node at the endpoints that the message names; leases are lost until it can.',
   },
   ETCD_REFUSED: {
-    when: 'etcd refused the request: user, password or role do not allow it, or it is over a limit.',
+    when: 'The request was refused by etcd: user, password or role do not allow it, or it is over a limit.',
     fix: 'Give the user a role with read and write permission on the prefix of the store, or correct the password.',
   },
   ETCD_RECORD_MALFORMED: {

@@ -71,6 +71,7 @@ export class L2Owner {
   #comeBack: (() => void) | undefined;
   /** Until then the kernel certainly has the address. */
   #keptUntilMs = -Infinity;
+  #isLeaving = false;
   #judging = false;
 
   constructor(name: string, options: L2OwnerOptions) {
@@ -232,14 +233,17 @@ export class L2Owner {
     const own = { ip: address, device };
     const announced: { by?: ReturnType<LinkPart['announce']> } = {};
     let isPlaced = false;
+    let removing: Promise<void> | undefined;
     this.#keptUntilMs = this.#lifetimeEndMs();
     const adding = addresses.add(own, timing.lifetimeSeconds);
     this.#comeBack = () => announced.by?.reannounce();
+    this.#isLeaving = false;
     this.#takeAway = () => {
+      this.#isLeaving = true;
       announced.by?.stop();
-      if (isPlaced) return addresses.remove(own);
       // What was refused is not there, or is somebody else's.
-      return adding.then(() => addresses.remove(own), rethrowUnknown);
+      removing ??= isPlaced ? addresses.remove(own) : adding.then(() => addresses.remove(own), rethrowUnknown);
+      return removing;
     };
     // The very moment that something ends it: no promise in between.
     const onEnd = (): void => void this.#takeAway?.().catch(() => undefined);
@@ -267,7 +271,8 @@ export class L2Owner {
   /** After each renewal: the kernel keeps the address for another lifetime, if there is room for that. */
   #refresh(held: HeldLease): void {
     const { address, addresses, clock, device, timing, logger } = this.#options;
-    if (this.#takeAway === undefined || !held.mayRefresh) return;
+    // A renewal may be answered while the address is being removed: that must not bring it back.
+    if (this.#takeAway === undefined || this.#isLeaving || !held.mayRefresh) return;
     const wasAway = clock.monotonicMs() >= this.#keptUntilMs;
     const keptUntilMs = this.#lifetimeEndMs();
     addresses.refresh({ ip: address, device }, timing.lifetimeSeconds).then(

@@ -16,7 +16,20 @@ const announcing = (made: SimulatedCluster): readonly string[] =>
 
 it('never has an address on two nodes, nor announced by one that does not own it, under any delays, failures and pauses', async () => {
   const step = fc.record({
-    what: fc.constantFrom('freeze-owner', 'freeze', 'thaw', 'thaw-all', 'cut-owner', 'heal', 'nothing'),
+    what: fc.constantFrom(
+      ...([
+        'freeze-owner',
+        'freeze',
+        'thaw',
+        'thaw-all',
+        'cut-owner',
+        'heal',
+        'sick-owner',
+        'sick-owner',
+        'well',
+        'nothing',
+      ] as const),
+    ),
     who: fc.nat({ max: 2 }),
     forMs: fc.integer({ min: 10, max: 1_500 }),
   });
@@ -35,6 +48,8 @@ it('never has an address on two nodes, nor announced by one that does not own it
           if (what === 'thaw-all') for (const { clock } of made.nodes) clock.thaw();
           if (what === 'thaw') node?.clock.thaw();
           if (what === 'cut-owner' && node !== undefined) node.cut = true;
+          if (what === 'sick-owner' && node !== undefined) node.healthy = false;
+          if (what === 'well') for (const each of made.nodes) each.healthy = true;
           if (what === 'heal' && node !== undefined) node.cut = false;
           await made.pass(forMs);
           expect(made.violations).toEqual([]);
@@ -45,6 +60,7 @@ it('never has an address on two nodes, nor announced by one that does not own it
         made.calm = true;
         for (const node of made.nodes) {
           node.cut = false;
+          node.healthy = true;
           node.clock.thaw();
         }
         await made.pass(8_000);

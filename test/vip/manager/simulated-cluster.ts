@@ -68,6 +68,7 @@ export class SimulatedNode {
   readonly #cluster: SimulatedCluster;
   readonly #kernel = new Map<string, number>();
   cut = false;
+  healthy = true;
   manager: VipManager | undefined;
 
   constructor(name: string, cluster: SimulatedCluster) {
@@ -81,6 +82,7 @@ export class SimulatedNode {
     this.manager = await VipManager.create({
       ...{ node: this.name, clock: this.clock, random, leases: this.#leases(), parts: this.#parts() },
       l2: { interface: 'eth0' },
+      health: () => this.healthy,
     });
     await this.manager.apply(assignments);
   }
@@ -108,7 +110,10 @@ export class SimulatedNode {
     return {
       add: set,
       refresh: set,
-      remove: async ({ ip }) => void this.#kernel.delete(ip),
+      remove: async ({ ip }) => {
+        this.#kernel.delete(ip);
+        await this.clock.sleep(60 * random.fraction());
+      },
       sweep: async () => [],
       close: () => undefined,
     };
