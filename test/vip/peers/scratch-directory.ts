@@ -9,6 +9,7 @@ export class ScratchDirectory implements Disposable {
 
   constructor(label: string, owner?: { readonly uid: number; readonly gid: number }) {
     this.path = mkdtempSync(join(tmpdir(), `meshwright-${label}-`));
+    process.once('exit', this.#remove);
     if (owner !== undefined) chownSync(this.path, owner.uid, owner.gid);
     process.once('exit', this.#remove);
   }
