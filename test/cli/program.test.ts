@@ -60,7 +60,13 @@ describe('meshwright', () => {
   });
 
   it('ends quietly when its reader has left, as before "| head"', async () => {
-    const command = [`${root}node_modules/tsx/dist/cli.mjs`, `${root}src/cli/main.ts`, 'policy', 'schema', 'ProxyPolicy'];
+    const command = [
+      `${root}node_modules/tsx/dist/cli.mjs`,
+      `${root}src/cli/main.ts`,
+      'policy',
+      'schema',
+      'ProxyPolicy',
+    ];
     const child = spawn(process.execPath, command, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
     let stderr = '';
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
