@@ -78,15 +78,16 @@ export async function verifyKubernetesToken(
   signal: AbortSignal,
 ): Promise<KubernetesTokenFacts> {
   const defect = compactJwsDefect(token);
-  if (defect !== undefined) throw refused('MALFORMED', defect);
+  if (defect !== undefined) throw refused('CA_KUBERNETES_TOKEN_MALFORMED', defect);
   const { alg, kid } = readHeader(token, policy.algorithms);
   const key = await keys.find(kid, signal);
-  if (key === undefined) throw refused('KEY_UNKNOWN', 'it is signed by a key that its issuer does not have');
+  if (key === undefined)
+    throw refused('CA_KUBERNETES_TOKEN_KEY_UNKNOWN', 'it is signed by a key that its issuer does not have');
   const payload = await requireSignature(token, alg, key);
   const claims = claimsSchema.safeParse(readJsonPayload(payload));
   if (!claims.success) {
     const wrong = claims.error.issues.map((issue) => issue.path.slice(0, 2).join('.')).join(', ');
-    throw refused('MALFORMED', `these claims are missing or of the wrong type: ${wrong}`);
+    throw refused('CA_KUBERNETES_TOKEN_MALFORMED', `these claims are missing or of the wrong type: ${wrong}`);
   }
   return requireClaims(claims.data, policy, nowMs, digestOf(token));
 }
@@ -106,18 +107,18 @@ function readHeader(
   try {
     header = decodeProtectedHeader(token);
   } catch {
-    throw refused('MALFORMED', 'its header is not a JSON object');
+    throw refused('CA_KUBERNETES_TOKEN_MALFORMED', 'its header is not a JSON object');
   }
   const { alg, kid, typ, ...others } = header;
   const algorithm = algorithms.find((each) => each === alg);
   if (algorithm === undefined) {
-    throw refused('ALGORITHM', `its signature algorithm is not one of ${algorithms.join(', ')}`);
+    throw refused('CA_KUBERNETES_TOKEN_ALGORITHM', `its signature algorithm is not one of ${algorithms.join(', ')}`);
   }
   // Such as crit, jku, jwk, x5c: nothing that an API server writes, and each a way to bring one's own key.
   if (Object.keys(others).length > 0 || (typ !== undefined && typ !== 'JWT')) {
-    throw refused('MALFORMED', 'its header has more than alg, kid and typ JWT');
+    throw refused('CA_KUBERNETES_TOKEN_MALFORMED', 'its header has more than alg, kid and typ JWT');
   }
-  if (typeof kid !== 'string' || kid === '') throw refused('KEY_UNKNOWN', 'it names no key');
+  if (typeof kid !== 'string' || kid === '') throw refused('CA_KUBERNETES_TOKEN_KEY_UNKNOWN', 'it names no key');
   return { alg: algorithm, kid };
 }
 
@@ -128,12 +129,12 @@ async function requireSignature(
 ): Promise<Uint8Array> {
   const kind = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType;
   if (kind !== keyOfAlgorithm[alg] || (algorithm !== undefined && algorithm !== alg)) {
-    throw refused('ALGORITHM', 'the key that it names does not make signatures of its algorithm');
+    throw refused('CA_KUBERNETES_TOKEN_ALGORITHM', 'the key that it names does not make signatures of its algorithm');
   }
   try {
     return (await compactVerify(token, key, { algorithms: [alg] })).payload;
   } catch {
-    throw refused('SIGNATURE', 'its signature does not verify');
+    throw refused('CA_KUBERNETES_TOKEN_SIGNATURE', 'its signature does not verify');
   }
 }
 
@@ -144,41 +145,49 @@ function requireClaims(
   digest: string,
 ): KubernetesTokenFacts {
   const { iss, sub, exp, iat, nbf = iat, 'kubernetes.io': cluster } = claims;
-  if (iss !== policy.issuer) throw refused('ISSUER', `expected the issuer ${policy.issuer}, got ${shown(iss)}`);
+  if (iss !== policy.issuer)
+    throw refused('CA_KUBERNETES_TOKEN_ISSUER', `expected the issuer ${policy.issuer}, got ${shown(iss)}`);
   const username = `system:serviceaccount:${policy.namespace}:${policy.serviceAccount}`;
-  if (sub !== username) throw refused('SUBJECT', `expected the subject ${username}, got ${shown(sub)}`);
+  if (sub !== username)
+    throw refused('CA_KUBERNETES_TOKEN_SUBJECT', `expected the subject ${username}, got ${shown(sub)}`);
   const audiences = [claims.aud].flat();
   if (audiences.length !== 1 || audiences[0] !== policy.audience) {
     const got = shown(audiences.join(' '));
-    throw refused('AUDIENCE', `expected the audience ${policy.audience} and no other, got ${got}`);
+    throw refused('CA_KUBERNETES_TOKEN_AUDIENCE', `expected the audience ${policy.audience} and no other, got ${got}`);
   }
   if (exp === undefined || iat === undefined || nbf === undefined) {
-    throw refused('LIFETIME', 'it does not end, or does not say since when it lives: a projected token does');
+    throw refused(
+      'CA_KUBERNETES_TOKEN_LIFETIME',
+      'it does not end, or does not say since when it lives: a projected token does',
+    );
   }
   if (!(exp > iat && (exp - iat) * 1000 <= policy.maxLifetimeMs)) {
     const seconds = `${String(policy.maxLifetimeMs / 1000)} s`;
-    throw refused('LIFETIME', `expected a lifetime of at most ${seconds}, got ${String(exp - iat)} s`);
+    throw refused(
+      'CA_KUBERNETES_TOKEN_LIFETIME',
+      `expected a lifetime of at most ${seconds}, got ${String(exp - iat)} s`,
+    );
   }
-  if (nowMs >= exp * 1000) throw refused('EXPIRED', `it ended at ${isoTime(exp)}`);
+  if (nowMs >= exp * 1000) throw refused('CA_KUBERNETES_TOKEN_EXPIRED', `it ended at ${isoTime(exp)}`);
   if (nowMs + policy.clockSkewMs < Math.max(iat, nbf) * 1000) {
-    throw refused('NOT_YET_VALID', `it begins at ${isoTime(Math.max(iat, nbf))}`);
+    throw refused('CA_KUBERNETES_TOKEN_NOT_YET_VALID', `it begins at ${isoTime(Math.max(iat, nbf))}`);
   }
   const { pod, node, serviceaccount: serviceAccount } = cluster ?? {};
   if (pod === undefined || node === undefined || serviceAccount === undefined) {
-    throw refused('NOT_BOUND', 'expected the claims of a pod and its node, as Kubernetes 1.30 and later write them');
+    throw refused(
+      'CA_KUBERNETES_TOKEN_NOT_BOUND',
+      'expected the claims of a pod and its node, as Kubernetes 1.30 and later write them',
+    );
   }
   if (cluster?.namespace !== policy.namespace || serviceAccount.name !== policy.serviceAccount) {
-    throw refused('SUBJECT', 'its subject and its kubernetes.io claims disagree', node.name);
+    throw refused('CA_KUBERNETES_TOKEN_SUBJECT', 'its subject and its kubernetes.io claims disagree', node.name);
   }
   return Object.freeze({ username, serviceAccount, pod, node, expiresAtMs: exp * 1000, digest });
 }
 
-type Defect =
-  Extract<CaErrorCode, `CA_KUBERNETES_TOKEN_${string}`> extends `CA_KUBERNETES_TOKEN_${infer D}` ? D : never;
-
-function refused(defect: Defect, why: string, node?: string): CaError {
+function refused(code: Extract<CaErrorCode, `CA_KUBERNETES_TOKEN_${string}`>, why: string, node?: string): CaError {
   const fields = node === undefined ? {} : { node };
-  return new CaError(`CA_KUBERNETES_TOKEN_${defect}`, `the Kubernetes token is refused: ${why}`, { fields });
+  return new CaError(code, `the Kubernetes token is refused: ${why}`, { fields });
 }
 
 function isoTime(atSeconds: number): string {
