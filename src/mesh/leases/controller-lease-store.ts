@@ -48,12 +48,16 @@ export class ControllerLeaseStore implements LeaseStore {
   async acquire(name: string, { holder, ttlMs, signal }: AcquireOptions): Promise<LeaseAcquisition> {
     signal?.throwIfAborted();
     checkLeaseRequest(name, { holder, ttlMs });
-    const { acquired, owner } = await this.#call('acquire', name, () =>
+    const { acquired, owner, released } = await this.#call('acquire', name, () =>
       this.#client.acquire({ name, ttlMs, holder }, this.#options(signal)),
     );
     if (owner === undefined) throw failed('acquire', name, new Error('the controller answered without an owner'));
     if (!acquired) return { acquired: false, holder: owner.holder, fencingToken: owner.fencingToken };
-    return { acquired: true, lease: Object.freeze({ name, holder, fencingToken: owner.fencingToken, ttlMs }) };
+    return {
+      acquired: true,
+      released,
+      lease: Object.freeze({ name, holder, fencingToken: owner.fencingToken, ttlMs }),
+    };
   }
 
   async renew({ name, fencingToken, ttlMs }: Lease, { signal }: LeaseRequestOptions = {}): Promise<boolean> {

@@ -73,7 +73,12 @@ export function leaseRoutes(options: LeaseRoutesOptions): (router: ConnectRouter
           }
           const result = await leases.acquire(name, { holder, ttlMs, signal: context.signal });
           const owner = result.acquired ? result.lease : result;
-          return { acquired: result.acquired, owner: { holder: owner.holder, fencingToken: owner.fencingToken } };
+          const released = result.acquired && result.released === true;
+          return {
+            acquired: result.acquired,
+            owner: { holder: owner.holder, fencingToken: owner.fencingToken },
+            released,
+          };
         }),
       renew: ({ name, fencingToken, ttlMs }, context) =>
         answering(async () => {

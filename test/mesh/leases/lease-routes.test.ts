@@ -103,6 +103,18 @@ describe('leases of the controller', () => {
     expect(await (await second.store(agent('node-b'))).renew(taken.lease)).toBe(false);
   });
 
+  it('say whether the last owner gave them back, or let them end', async () => {
+    const { store } = await leaseServer();
+    const [a, b] = [await store(agent('node-a')), await store(agent('node-b'))];
+    const taken = await a.acquire('vip', { holder: 'node-a', ttlMs: 5_000 });
+    if (!taken.acquired) throw new Error('expected the lease to be free');
+    expect(taken.released).toBe(false);
+    await a.release(taken.lease);
+    expect(await b.acquire('vip', { holder: 'node-b', ttlMs: 200 })).toMatchObject({ released: true });
+    await wait(300);
+    expect(await a.acquire('vip', { holder: 'node-a', ttlMs })).toMatchObject({ acquired: true, released: false });
+  });
+
   it('are not granted before those of an earlier start have ended', async () => {
     const { store } = await leaseServer({ graceMs: 400 });
     const a = await store(agent('node-a'));
