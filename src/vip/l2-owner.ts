@@ -51,6 +51,13 @@ const releaseWithinMs = 1_000;
 const failureBackoff = { firstMs: 100, maxMs: 5_000 };
 const conflictBackoff = { firstMs: 1_000, maxMs: 120_000 };
 
+/** What became of the one before us: gave the lease back, let it end, or nobody was seen. */
+type FormerOwner = 'left' | 'vanished' | 'none';
+
+/** How long the kernel of an owner that vanished may keep the address after the lease (addresses/lifetime.ts). */
+const lateKernelMs = 1_000;
+const reprobeMs = 50;
+
 /**
  * One address on layer 2, on this node:
  *
@@ -169,9 +176,10 @@ export class L2Owner {
     }
     this.#notifyLease('acquired', result.lease.fencingToken);
     const followsAtOnce = clock.monotonicMs() - sentMs < handoverWithinMs;
-    const handedOver = ownerSeen && result.released === true && followsAtOnce;
+    const before: FormerOwner =
+      ownerSeen && result.released === true && followsAtOnce ? 'left' : ownerSeen ? 'vanished' : 'none';
     const held = keeper.hold(result.lease, timing, sentMs, () => this.#refresh(held));
-    return this.#ownWhile(held, link, handedOver, signal);
+    return this.#ownWhile(held, link, before, signal);
   }
 
   /** Waits for the lease to be free; says whether an owner was seen until then. */
@@ -195,7 +203,7 @@ export class L2Owner {
     throw new Error('the lease store stopped watching');
   }
 
-  async #ownWhile(held: HeldLease, link: LinkPart, handedOver: boolean, signal: AbortSignal): Promise<boolean> {
+  async #ownWhile(held: HeldLease, link: LinkPart, before: FormerOwner, signal: AbortSignal): Promise<boolean> {
     const { health } = this.#options;
     using end = following([signal, held.ended]);
     const unhealthy = health.healthy.subscribe((healthy) => {
@@ -205,7 +213,7 @@ export class L2Owner {
       if (!up) end.abort(new Error(`the interface ${this.#options.device} went down`));
     });
     try {
-      return await this.#own(held, link, handedOver, end);
+      return await this.#own(held, link, before, end);
     } finally {
       unhealthy[Symbol.dispose]();
       linkDown[Symbol.dispose]();
@@ -213,16 +221,15 @@ export class L2Owner {
     }
   }
 
-  async #own(held: HeldLease, link: LinkPart, handedOver: boolean, end: AbortController): Promise<boolean> {
+  async #own(held: HeldLease, link: LinkPart, before: FormerOwner, end: AbortController): Promise<boolean> {
     const { address, addresses, device, keeper, node, timing } = this.#options;
-    if (!handedOver) {
+    if (before !== 'left') {
       this.#report({
         state: 'probing',
         reason: 'owned; asking the segment whether somebody else has the address',
         owner: node,
       });
-      const result = await link.probe(address, { signal: end.signal });
-      if (!result.free) throw new Conflict(result.mac, 'probing');
+      await this.#untilUnused(link, before, end.signal);
     }
     if (!held.mayRefresh) await keeper.renewNow(held);
     end.signal.throwIfAborted();
@@ -256,11 +263,26 @@ export class L2Owner {
       mayAnnounce: () => held.valid && !end.signal.aborted && this.#options.clock.monotonicMs() < this.#keptUntilMs,
       onConflict: ({ mac }) => void this.#judge(mac, link, () => announced.by?.reannounce(), end),
     });
-    this.#report({ state: 'announcing', reason: handedOver ? 'owned; handed over' : 'owned', owner: node });
+    this.#report({ state: 'announcing', reason: before === 'left' ? 'owned; handed over' : 'owned', owner: node });
     await aborted(end.signal);
     if (end.signal.reason instanceof Conflict) throw end.signal.reason;
     this.#report({ state: 'pending', reason: describeError(end.signal.reason) });
     return true;
+  }
+
+  /**
+   * Probes until nobody uses the address. One whose owner vanished may still be there: an idle machine's kernel can be late in
+   * removing it. Throws a `Conflict` where it stays.
+   */
+  async #untilUnused(link: LinkPart, before: FormerOwner, signal: AbortSignal): Promise<void> {
+    const { address, clock } = this.#options;
+    const lateUntilMs = clock.monotonicMs() + (before === 'vanished' ? lateKernelMs : 0);
+    for (;;) {
+      const result = await link.probe(address, { signal });
+      if (result.free) return;
+      if (clock.monotonicMs() >= lateUntilMs) throw new Conflict(result.mac, 'probing');
+      await sleep(clock, reprobeMs, { signal });
+    }
   }
 
   /** A lifetime that starts now ends no sooner: 20 ms early at the most, and the time that the request takes is ours to lose. */

@@ -74,6 +74,8 @@ protocol bgp a from agent { neighbor 10.30.0.1 as 64513; }
 protocol bgp b from agent { neighbor 10.30.0.2 as 64513; }
 `;
 
+const bothUp = /^10\.30\.0\.\d\s+\S+\s+Up.*\n10\.30\.0\.\d\s+\S+\s+Up/m;
+
 describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a ProxyVIP in BGP mode', () => {
   let lab: NetnsLab;
   let router: NetNamespace;
@@ -144,7 +146,10 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
     expect(await nextHops()).toEqual(['10.30.0.1', '10.30.0.2']);
     expect(['node-a', 'node-b']).toContain(await ask());
     expect(await bird.birdc(`show route all for ${address}`)).toContain('(64513,80)');
-    expect(await bird.birdc('show bfd sessions')).toMatch(/10\.30\.0\.1\s+\S+\s+Up/);
+    await until('BFD is up with both', async () => bothUp.test(await bird.birdc('show bfd sessions')), {
+      timeoutMs: 15_000,
+      seen: () => bird.birdc('show bfd sessions'),
+    });
     expect(reports.get('node-a')).toContain('"state":"announcing"');
   });
 

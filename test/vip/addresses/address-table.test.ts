@@ -106,7 +106,8 @@ describeRequiring({ netns: true, native: true, commands: ['setpriv'] }, 'Address
         while ((await own.listOwn()).some((each) => each.ip === ip)) await pass(3);
         const tookMs = performance.now() - startMs;
         expect(tookMs).toBeGreaterThan(975);
-        expect(tookMs).toBeLessThan(kernelLifetimeMs(1) + 20);
+        // Mostly within kernelLifetimeMs(1); a kernel that idles is late, and never looks twice within a second.
+        expect(tookMs).toBeLessThan(2_100);
       }
     },
   );
