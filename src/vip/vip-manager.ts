@@ -43,7 +43,8 @@ const refreshesPerLifetime = 3;
  * ```
  *
  * Layer 2 keeps to: no address is announced by two nodes at a time, as long as they share a lease store and their clocks run
- * equally fast; after the death of an owner the next one announces within `leaseTtlMs` and 0.3 s (1.5 s by default).
+ * equally fast; after the death of an owner the next one announces within `leaseTtlMs` and 0.3 s (1.5 s by default), later only
+ * where the dead machine's kernel is late in removing the address.
  *
  * Needs Linux, the native addon, CAP_NET_ADMIN (addresses), CAP_NET_RAW (layer 2), and CAP_NET_BIND_SERVICE to listen on BGP's
  * port. What is missing is named in the reason of the state, and tried again.
