@@ -13,30 +13,32 @@ const crossCompiler =
         { name: 'libc6-dev-arm64-cross', file: '/usr/aarch64-linux-gnu/include/stdio.h' },
       ];
 
-/** Each with a command or a file that shows it is there. */
-const neededByAll = [
-  { name: 'iproute2', command: 'ip' },
+/** Each with a command or a file that shows it is there; `also` are other commands of it that are used. */
+export const neededByAll = [
+  { name: 'iproute2', command: 'ip', also: ['bridge'] },
   { name: 'nftables', command: 'nft' },
-  { name: 'iptables', command: 'iptables' },
+  { name: 'iptables', command: 'iptables', also: ['iptables-legacy'] },
   { name: 'conntrack', command: 'conntrack' },
   { name: 'tcpdump', command: 'tcpdump' },
   { name: 'curl', command: 'curl' },
   { name: 'openssl', command: 'openssl' },
   { name: 'procps', command: 'sysctl' },
-  { name: 'util-linux', command: 'unshare' },
+  { name: 'util-linux', command: 'unshare', also: ['setpriv', 'nsenter'] },
   { name: 'gcc', command: 'gcc' },
   { name: 'libc6-dev', file: '/usr/include/stdio.h' },
   ...crossCompiler,
 ];
 
 /** What tests and benchmarks hold ours against; `service` is the unit that the package would start by itself. */
-const peers = [
-  { name: 'bird2', command: 'bird', service: 'bird' },
-  { name: 'frr', file: '/usr/lib/frr/bgpd', service: 'frr' },
-  { name: 'gobgpd', command: 'gobgpd', service: 'gobgpd' },
+export const peers = [
+  { name: 'bird2', command: 'bird', also: ['birdc'], service: 'bird' },
+  { name: 'frr', file: '/usr/lib/frr/bgpd', also: ['vtysh'], service: 'frr' },
+  { name: 'gobgpd', command: 'gobgpd', also: ['gobgp'], service: 'gobgpd' },
   { name: 'keepalived', command: 'keepalived', service: 'keepalived' },
   { name: 'etcd-server', command: 'etcd', service: 'etcd' },
-  { name: 'tshark', command: 'tshark' },
+  { name: 'etcd-client', command: 'etcdctl' },
+  { name: 'tshark', command: 'tshark', also: ['dumpcap'] },
+  { name: 'arping', command: 'arping' },
 ];
 
 function isThere({ command, file }) {
