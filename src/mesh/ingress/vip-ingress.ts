@@ -18,6 +18,7 @@ import { resetSocket } from '../../internal/reset-socket.js';
 import { splice } from '../../internal/splice.js';
 import { VipListener } from '../../vip/index.js';
 import type { VipConnection } from '../../vip/index.js';
+import { ConnectionQuota } from '../connection-quota.js';
 import type { CapturedConnection } from '../inbound/plaintext-path.js';
 import { resourceKey } from '../mesh-index.js';
 import type { MeshIndex } from '../mesh-index.js';
@@ -37,6 +38,10 @@ export interface VipIngressOptions {
     readonly sourceIp: string | undefined;
     readonly signal: AbortSignal;
   }) => Promise<Duplex>;
+  /** Connections at once, over all virtual IPs: at least 1. Default 4,096; further ones are reset. */
+  readonly maxConnections?: number | undefined;
+  /** Of one client address. Default half of `maxConnections`. */
+  readonly maxConnectionsPerSource?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
 }
@@ -51,6 +56,7 @@ export class VipIngress implements Closable {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #picker = new EndpointPicker();
+  readonly #quota: ConnectionQuota;
   /** By address and port. */
   readonly #listeners = new Map<string, Promise<VipListener | undefined>>();
   readonly #bound = new Set<string>();
@@ -64,6 +70,11 @@ export class VipIngress implements Closable {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
     this.#clock = options.clock ?? systemClock;
+    const { maxConnections = 4_096 } = options;
+    this.#quota = new ConnectionQuota({
+      maxConnections,
+      maxConnectionsPerSource: options.maxConnectionsPerSource ?? Math.ceil(maxConnections / 2),
+    });
     this.#subscription = options.views.subscribe(() => this.#reconcile());
     this.#reconcile();
   }
@@ -164,6 +175,14 @@ export class VipIngress implements Closable {
   }
 
   async #onConnection({ socket, destination, source }: VipConnection): Promise<void> {
+    const place = this.#quota.take(source.ip);
+    if (typeof place === 'string') {
+      // As often as a client likes: not a line each in a log that is read.
+      this.#logger.debug('connection to a virtual IP refused', { source: source.ip, reason: place });
+      resetSocket(socket);
+      return;
+    }
+    socket.once('close', () => place[Symbol.dispose]());
     const index = this.#options.views.current?.index;
     const target = index?.state.vips
       .find(({ addresses }) => addresses.includes(destination.ip))

@@ -17,12 +17,14 @@ export interface LeaseRoutesOptions {
    * in memory, the longest `ttlMs` in use: who holds a lease of before the start may take it as valid that long.
    */
   readonly graceMs?: number | undefined;
+  /** The longest lease that is granted: 100 to 600 000 ms. Default 600 000; with a `graceMs`, no more than that. */
+  readonly maxTtlMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
 }
 
-/** Longest lease that is granted: what a node that hangs can keep from the others. */
-const maxTtlMs = 600_000;
+/** Longest lease that is ever granted: what a node that hangs can keep from the others. */
+const longestTtlMs = 600_000;
 
 /**
  * Leases of virtual IPs as a gRPC service, for agents. A node acts for itself alone: holders are `node` or `node/…` of the
@@ -33,7 +35,15 @@ const maxTtlMs = 600_000;
  */
 export function leaseRoutes(options: LeaseRoutesOptions): (router: ConnectRouter) => void {
   const { leases, peerOf, mayHold, graceMs = 0, clock = systemClock, logger = silentLogger } = options;
-  if (!(graceMs >= 0 && graceMs <= maxTtlMs)) throw new RangeError(`expected graceMs from 0 to ${String(maxTtlMs)}`);
+  if (!(graceMs >= 0 && graceMs <= longestTtlMs)) {
+    throw new RangeError(`expected graceMs from 0 to ${String(longestTtlMs)}, got ${String(graceMs)}`);
+  }
+  // A longer one could still be held, by its holder's clock, when the next start grants it to somebody else.
+  const most = graceMs === 0 ? longestTtlMs : graceMs;
+  const { maxTtlMs = most } = options;
+  if (!(maxTtlMs >= 100 && maxTtlMs <= most)) {
+    throw new RangeError(`expected maxTtlMs from 100 to ${String(most)}, got ${String(maxTtlMs)}`);
+  }
   const grantsFromMs = clock.monotonicMs() + graceMs;
 
   const nodeOf = (context: HandlerContext, name: string): string => {
@@ -65,7 +75,7 @@ export function leaseRoutes(options: LeaseRoutesOptions): (router: ConnectRouter
               Code.PermissionDenied,
             );
           }
-          checkTtl(ttlMs);
+          checkTtl(ttlMs, maxTtlMs);
           const waitMs = Math.ceil(grantsFromMs - clock.monotonicMs());
           if (waitMs > 0) {
             const message = `leases of before the start may still be held; none is granted for ${String(waitMs)} ms`;
@@ -83,7 +93,7 @@ export function leaseRoutes(options: LeaseRoutesOptions): (router: ConnectRouter
       renew: ({ name, fencingToken, ttlMs }, context) =>
         answering(async () => {
           const node = nodeOf(context, name);
-          checkTtl(ttlMs);
+          checkTtl(ttlMs, maxTtlMs);
           const owner = await ownLease(node, name, fencingToken);
           if (owner === undefined) return { renewed: false };
           const lease = { name, holder: owner.holder, fencingToken, ttlMs };
@@ -94,7 +104,7 @@ export function leaseRoutes(options: LeaseRoutesOptions): (router: ConnectRouter
           const owner = await ownLease(nodeOf(context, name), name, fencingToken);
           if (owner === undefined) return {};
           await leases.release(
-            { name, holder: owner.holder, fencingToken, ttlMs: maxTtlMs },
+            { name, holder: owner.holder, fencingToken, ttlMs: longestTtlMs },
             { signal: context.signal },
           );
           return {};
@@ -113,7 +123,7 @@ function isHolderOf(node: string, holder: string): boolean {
   return holder === node || holder.startsWith(`${node}/`);
 }
 
-function checkTtl(ttlMs: number): void {
+function checkTtl(ttlMs: number, maxTtlMs: number): void {
   if (ttlMs >= 100 && ttlMs <= maxTtlMs) return;
   throw new ConnectError(
     `expected a lease of 100 to ${String(maxTtlMs)} ms, got ${String(ttlMs)}`,

@@ -4,7 +4,13 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import { formatSocketAddress } from '../../../src/core/index.js';
 import { VipIngress, parseMeshState, prepareMeshView, viewsOf } from '../../../src/mesh/index.js';
-import type { CapturedConnection, MeshState, MeshStateInput, MeshView } from '../../../src/mesh/index.js';
+import type {
+  CapturedConnection,
+  MeshState,
+  MeshStateInput,
+  MeshView,
+  VipIngressOptions,
+} from '../../../src/mesh/index.js';
 import { SnapshotStore } from '../../../src/snapshot/index.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { meshStateInput } from '../fixtures.js';
@@ -71,7 +77,7 @@ function state({ vipPort, podPort, ready = true, enrolled = false, node = 'node-
   });
 }
 
-async function ingress(first: MeshState) {
+async function ingress(first: MeshState, options: Partial<VipIngressOptions> = {}) {
   const store = new SnapshotStore<MeshState, MeshView>({ prepare: prepareMeshView('node-a') });
   await store.swap(first);
   const captured: CapturedConnection[] = [];
@@ -91,6 +97,7 @@ async function ingress(first: MeshState) {
       await once(socket, 'connect');
       return socket;
     },
+    ...options,
   });
   onTestFinished(() => made.destroy());
   return { made, store, captured, dialled, names: () => made.serving.current.map(({ name }) => name) };
@@ -166,6 +173,27 @@ describeRequiring({ native: true }, 'VipIngress', () => {
       await new Promise((done) => setTimeout(done, 5));
     }
     expect(await listening()).toBe(false);
+  });
+
+  it('resets what one client has open beyond its share, and takes more once some have ended', async () => {
+    const pod = await server((socket) => socket.pipe(socket), '127.0.9.20');
+    const vipPort = await freePort();
+    const { names } = await ingress(state({ vipPort, podPort: pod.port }), { maxConnections: 4 });
+    await until(() => names().includes('edge'));
+    const held = await Promise.all(
+      [1, 2].map(async () => {
+        const socket = connect({ host: vipAddress, port: vipPort });
+        socket.write('x');
+        await once(socket, 'data');
+        return socket;
+      }),
+    );
+    expect(await ask(vipPort, 'x')).toEqual({ text: '', reset: true });
+    for (const socket of held) socket.destroy();
+    for (let attempt = 0; attempt < 100 && (await ask(vipPort, 'y')).text !== 'y'; attempt += 1) {
+      await new Promise((done) => setTimeout(done, 5));
+    }
+    expect(await ask(vipPort, 'z')).toEqual({ text: 'z', reset: false });
   });
 
   it('refuses a connection that no pod takes, by a reset', async () => {

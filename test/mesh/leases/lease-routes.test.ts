@@ -117,6 +117,7 @@ describe('leases of the controller', () => {
 
   it('are not granted before those of an earlier start have ended', async () => {
     const { store } = await leaseServer({ graceMs: 400 });
+    const ttlMs = 400;
     const a = await store(agent('node-a'));
     await expect(a.acquire('vip', { holder: 'node-a', ttlMs })).rejects.toThrow(/none is granted for \d+ ms/);
     await wait(450);
@@ -127,6 +128,15 @@ describe('leases of the controller', () => {
     const { store } = await leaseServer();
     const a = await store(agent('node-a'));
     await expect(a.acquire('vip', { holder: 'node-a', ttlMs: 600_001 })).rejects.toThrow(/100 to 600000 ms/);
+  });
+
+  it('are never longer than what a restart waits for', async () => {
+    const { store } = await leaseServer({ graceMs: 100 });
+    await wait(150);
+    const a = await store(agent('node-a'));
+    await expect(a.acquire('vip', { holder: 'node-a', ttlMs: 101 })).rejects.toThrow(/100 to 100 ms/);
+    const routes = { leases: new MemoryLeaseStore(), peerOf, mayHold: () => true };
+    expect(() => leaseRoutes({ ...routes, graceMs: 1_000, maxTtlMs: 1_001 })).toThrow(RangeError);
   });
 
   it('fail in words when the controller is gone, within the time-out', async () => {
