@@ -1,4 +1,4 @@
-/** What every signed token of this module is on the wire: a JWS in compact form (RFC 7515), bounded and canonical. */
+/** What every signed token of the mesh is on the wire: a JWS in compact form (RFC 7515), bounded and canonical. */
 import { decodeProtectedHeader } from 'jose';
 
 const maxTokenLength = 8 * 1024;
