@@ -172,11 +172,10 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     if (held !== undefined && !held.session.lost) return refusal(held.lease);
     this.#held.delete(name);
     const session = this.#session(options);
-    await session.ensure();
     const { holder, ttlMs } = options;
     const value = encodeRecord({ holder, session: session.id, ttlMs, nonce: this.#newId() });
     try {
-      return await this.#take(name, options, session, value);
+      return await session.run(() => this.#take(name, options, session, value));
     } catch (error) {
       // It may have taken effect: what nobody knows of must not live as long as the session does.
       session.leaveBehind({ key: this.#keys.lease(name), value });
@@ -251,12 +250,13 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     const response = await this.#client.txn({ compare, success, failure }, signal);
     const revision = response.header?.revision ?? 0n;
     if (response.succeeded) {
+      session.markMade(revision);
       if (endedKey !== undefined) this.#view.sawNothing(endedKey, revision);
       return response;
     }
     this.#feed(key, found(response.responses, 0), revision);
     const own = found(response.responses, 1);
-    if (own?.createRevision !== session.madeIn) session.markLost();
+    if ((own?.createRevision ?? 0n) !== session.madeIn) session.markLost();
     this.#feed(session.key, own, revision);
     if (endedKey !== undefined) this.#feed(endedKey, found(response.responses, 2), revision);
     return response;

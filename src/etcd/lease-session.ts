@@ -23,7 +23,10 @@ export class LeaseSession {
   readonly #leftovers = new Map<string, Leftover>();
   #madeIn: bigint | undefined;
   #lost = false;
+  /** Settles when an attempt to make the key has ended, either way. */
   #making: Promise<void> | undefined;
+  /** An attempt was begun: after that, `#make` finds out what became of it. */
+  #mayExist = false;
   #renewing: Promise<boolean> | undefined;
   #next: Promise<boolean> | undefined;
   #clearing = false;
@@ -40,18 +43,38 @@ export class LeaseSession {
     return this.#lost;
   }
 
-  /** The revision that made it. Call `ensure` before. */
+  /** The revision that made it; 0 before: the key is absent, as far as anybody knows. */
   get madeIn(): bigint {
     return this.#madeIn ?? 0n;
   }
 
   /** Makes the key, once. */
-  ensure(): Promise<void> {
-    if (this.#madeIn !== undefined) return Promise.resolve();
-    this.#making ??= this.#make().finally(() => {
-      this.#making = undefined;
-    });
-    return this.#making;
+  async ensure(): Promise<void> {
+    // Again where a task that was to make it did not.
+    while (this.#madeIn === undefined) await (this.#making ?? this.#makeBy(() => this.#make()));
+  }
+
+  /**
+   * Runs `task` with the key made, or makes the key by it: the first task of a session that was never used runs at once, and
+   * its transaction is to make the key (`markMade`), which saves a round trip where that counts most, in a node that takes
+   * over its first lease. Others wait for it.
+   */
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#madeIn === undefined && this.#making === undefined && !this.#mayExist) {
+      this.#mayExist = true;
+      let result: Promise<T> | undefined;
+      await this.#makeBy(async () => {
+        result = task();
+        await result.catch(() => undefined);
+      });
+      if (result !== undefined) return result;
+    }
+    await this.ensure();
+    return task();
+  }
+
+  markMade(revision: bigint): void {
+    this.#madeIn ??= revision;
   }
 
   markLost(): void {
@@ -90,13 +113,22 @@ export class LeaseSession {
     await this.#client.txn({ compare: [madeIn(this.key, this.#madeIn)], success: [remove(this.key)] }, signal);
   }
 
+  #makeBy(make: () => Promise<void>): Promise<void> {
+    const making = make().finally(() => {
+      this.#making = undefined;
+    });
+    this.#making = making;
+    return making;
+  }
+
   async #make(): Promise<void> {
+    this.#mayExist = true;
     const request = { compare: [madeIn(this.key, 0n)], success: [put(this.key, this.value)], failure: [get(this.key)] };
     const { succeeded, header, responses } = await this.#client.txn(request, undefined);
     // Already there: an earlier attempt took effect and its answer was lost. Nobody else knows the id.
     const revision = succeeded ? header?.revision : found(responses, 0)?.createRevision;
     if (revision === undefined) throw new Error('etcd answered a transaction without a revision');
-    this.#madeIn = revision;
+    this.markMade(revision);
   }
 
   async #renewNow(): Promise<boolean> {
