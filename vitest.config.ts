@@ -19,6 +19,8 @@ export default defineConfig({
   test: {
     pool: 'forks',
     setupFiles: ['test/support/property-seed.ts'],
+    // What is polled for comes at once or never: this only says how long a busy machine may take.
+    expect: { poll: { timeout: 10_000 } },
     projects: [
       {
         extends: true,
@@ -26,7 +28,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: [...systemTests, ...packageTests],
-          testTimeout: 15_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },

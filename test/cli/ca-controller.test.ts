@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, afterEach, expect, it, vi } from 'vitest';
 import { runCli } from '../../src/cli/program.js';
-import { freePort, startControllerProcess } from '../support/reference-controller.js';
+import { freePort } from '../support/free-port.js';
+import { startControllerProcess } from '../support/reference-controller.js';
 import type { ControllerProcess } from '../support/reference-controller.js';
 
 let directory: string;

@@ -3,10 +3,9 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../support/free-port.js';
 
 export interface EtcdOptions {
   readonly tls?: { readonly certFile: string; readonly keyFile: string; readonly clientCaFile?: string };
@@ -37,7 +36,8 @@ export class EtcdServer implements AsyncDisposable {
       ...['--listen-client-urls', member.clientUrl, '--advertise-client-urls', member.clientUrl],
       ...['--listen-peer-urls', member.peerUrl, '--initial-advertise-peer-urls', member.peerUrl],
       ...['--initial-cluster', cluster.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',')],
-      ...['--log-level', 'warn', '--logger', 'zap'],
+      // Killed processes lose nothing by it, and a disk that others keep busy would make leases end.
+      ...['--log-level', 'warn', '--logger', 'zap', '--unsafe-no-fsync'],
       ...(tls === undefined ? [] : ['--cert-file', tls.certFile, '--key-file', tls.keyFile]),
       ...(tls?.clientCaFile === undefined ? [] : ['--client-cert-auth', '--trusted-ca-file', tls.clientCaFile]),
       ...(options.args ?? []),
@@ -51,7 +51,7 @@ export class EtcdServer implements AsyncDisposable {
   }
 
   static async cluster(size: number, options: EtcdOptions = {}): Promise<readonly EtcdServer[]> {
-    const ports = await freePorts(2 * size);
+    const ports = await Promise.all(Array.from({ length: 2 * size }, freePort));
     const scheme = options.tls === undefined ? 'http' : 'https';
     const members = Array.from({ length: size }, (_, index) => ({
       name: `m${String(index)}`,
@@ -121,15 +121,3 @@ async function isHealthy(url: string): Promise<boolean> {
   }
 }
 
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}

@@ -23,7 +23,8 @@ import {
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
 import { joinedIdentity } from '../../src/testing/test-node-identity.js';
 import type { TestNodeIdentity } from '../../src/testing/test-node-identity.js';
-import { freePort, startControllerProcess } from '../support/reference-controller.js';
+import { freePort } from '../support/free-port.js';
+import { startControllerProcess } from '../support/reference-controller.js';
 import type { ControllerProcess } from '../support/reference-controller.js';
 
 const trustDomain = TrustDomain.parse('cluster.local');

@@ -3,13 +3,13 @@ import { execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { SpiffeCA, memoryStore } from 'meshwright/ca';
 import { X509Svid, authorizeAgent, authorizeId, connectMtls, createMtlsServer, mtlsPeer } from 'meshwright/spiffe';
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
+import { freePort } from '../../support/free-port.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { codeOf, testDirectory, until } from '../support.js';
 
@@ -213,10 +213,7 @@ describeRequiring({ commands: ['openssl'] }, 'a subordinate CA under a root of o
     const pki = opensslRoot(['rsa:2048']);
     await using ca = await subordinate(pki);
     const { chain, key } = writeSvid(pki, await svidOf(ca, nodeB));
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
+    const port = await freePort();
     const server = run('openssl', [
       ...['s_server', '-accept', `127.0.0.1:${String(port)}`, '-CAfile', pki.at('root.pem')],
       ...['-cert', chain, '-cert_chain', chain, '-key', key, '-Verify', '4', '-verify_return_error', '-tls1_3'],

@@ -12,6 +12,7 @@ import type {
   VipIngressOptions,
 } from '../../../src/mesh/index.js';
 import { SnapshotStore } from '../../../src/snapshot/index.js';
+import { freePort } from '../../support/free-port.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { meshStateInput } from '../fixtures.js';
 import { transcript, until } from '../support.js';
@@ -26,12 +27,6 @@ async function server(
   await new Promise<void>((resolve) => void listening.listen(0, host, resolve));
   onTestFinished(() => void listening.close());
   return { port: (listening.address() as AddressInfo).port, close: () => void listening.close() };
-}
-
-async function freePort(): Promise<number> {
-  const { port, close } = await server(() => undefined, vipAddress);
-  close();
-  return port;
 }
 
 interface World {

@@ -4,8 +4,6 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import * as https from 'node:https';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -18,6 +16,7 @@ import {
   createMtlsServer,
   mtlsPeer,
 } from '../../../src/spiffe/index.js';
+import { freePort } from '../../support/free-port.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { codeOfAsync } from '../code-of.js';
 import { TestCa } from '../fakes.js';
@@ -90,10 +89,7 @@ describeRequiring({ commands: ['openssl'] }, 'openssl s_client', () => {
 
 describeRequiring({ commands: ['openssl'] }, 'openssl s_server', () => {
   async function serve(files: ReturnType<typeof filesOf>, ...more: readonly string[]): Promise<number> {
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
+    const port = await freePort();
     const identity = ['-cert', files.chain, '-cert_chain', files.chain, '-key', files.key, '-CAfile', files.root];
     const { output } = run('openssl', [
       's_server',

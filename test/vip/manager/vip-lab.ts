@@ -314,7 +314,8 @@ export class VipLab implements AsyncDisposable {
       [
         ...['--data-dir', join(this.#directory, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url],
         ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
-        ...['--log-level', 'info', '--logger', 'zap'],
+        // A disk that others keep busy would make leases end.
+        ...['--log-level', 'info', '--logger', 'zap', '--unsafe-no-fsync'],
       ],
       { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env['PATH'] } },
     );
