@@ -1,7 +1,16 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { describeError, formatSocketAddress, ipFamily, parseIp, silentLogger, socketAddress } from '../core/index.js';
-import type { Closable, Logger, SocketAddress } from '../core/index.js';
+import {
+  describeError,
+  formatSocketAddress,
+  ipFamily,
+  parseIp,
+  silentLogger,
+  sleep,
+  socketAddress,
+  systemClock,
+} from '../core/index.js';
+import type { Clock, Closable, Logger, SocketAddress } from '../core/index.js';
 import { nativeAddon } from '../internal/native/addon.js';
 import type { NativeAddon } from '../internal/native/addon.js';
 import {
@@ -12,14 +21,22 @@ import {
   SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
+  SO_DETACH_FILTER,
   SO_REUSEADDR,
 } from '../internal/native/constants.js';
 import { encodeSockaddr } from '../internal/native/sockaddr.js';
 import { resetSocket } from '../internal/reset-socket.js';
+import { ConnectionTable } from './connection-table.js';
 import { VipError } from './errors.js';
+import { dropOpeningFilter } from './opening-filter.js';
 
 const IP_FREEBIND = 15;
 const IPV6_FREEBIND = 78;
+
+/** How often `quiesce` looks whether connections are left. */
+const lookEveryMs = 5;
+/** Without the kernel's own count: long enough for a handshake under way to be completed by a client that is not far. */
+const blindSettleMs = 100;
 
 export interface VipConnection {
   /** Paused, half-open allowed, without Nagle's delay. Errors are already listened to. */
@@ -35,6 +52,7 @@ export interface VipListenerOptions {
   readonly onConnection: (connection: VipConnection) => void;
   /** Connections at once; more are closed as they come. Default 65,536. */
   readonly maxConnections?: number | undefined;
+  readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
 }
 
@@ -47,14 +65,24 @@ export interface VipListenerOptions {
  */
 export class VipListener implements Closable {
   readonly address: SocketAddress;
+  readonly #addon: NativeAddon;
+  /** Of the listening socket, which `#server` owns: not to be used once that is closed. */
+  readonly #fd: number;
   readonly #server: Server;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #sockets = new Set<Socket>();
+  #holds = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: VipListenerOptions, server: Server) {
+  private constructor(options: VipListenerOptions, addon: NativeAddon, fd: number, server: Server) {
     const logger = options.logger ?? silentLogger;
     this.address = options.address;
+    this.#addon = addon;
+    this.#fd = fd;
     this.#server = server;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = logger;
     server.on('error', (error) => logger.warn('listener of a virtual IP', { error: describeError(error) }));
     server.on('connection', (socket: Socket) => {
       // For its whole life: an error without a listener would end the process.
@@ -90,6 +118,7 @@ export class VipListener implements Closable {
           resolve();
         });
       });
+      return new VipListener(options, addon, fd, server);
     } catch (cause) {
       const at = formatSocketAddress(options.address);
       throw new VipError('VIP_LISTEN_FAILED', `cannot listen on ${at}: ${describeError(cause)}`, {
@@ -97,11 +126,61 @@ export class VipListener implements Closable {
         fields: { address: at },
       });
     }
-    return new VipListener(options, server);
   }
 
+  /** Taken and not yet ended. */
   get connections(): number {
     return this.#sockets.size;
+  }
+
+  /** Whether new connections have to wait. */
+  get held(): boolean {
+    return this.#holds > 0;
+  }
+
+  /**
+   * From now on until it is disposed of, new connections are neither taken nor refused: the kernel drops the SYN, and the
+   * client sends it again (after about 1 s, then 2 s more). By then the listener is open again, or the client's
+   * packets lead to another node. What is open goes on, and handshakes under way are completed. Of several holds the last
+   * counts. Throws what the kernel refuses with.
+   */
+  hold(): Disposable {
+    // Connections accepted meanwhile inherit the filter, which has nothing to drop there.
+    if (this.#holds === 0 && this.#isOpen) this.#addon.attachFilter(this.#fd, dropOpeningFilter());
+    this.#holds += 1;
+    let released = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (released) return;
+        released = true;
+        this.#holds -= 1;
+        if (this.#holds === 0 && this.#isOpen) this.#addon.setsockopt(this.#fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
+      },
+    };
+  }
+
+  /**
+   * Holds new connections until `signal` aborts, and resolves when those under way have ended: accepted or not, to the last
+   * byte that the client has to confirm. Give it to a `VipManager` as `quiesce`. Resolves when `signal` aborts, too.
+   *
+   * Connections that clients keep open without a request do not end by this; end them from where they are served.
+   */
+  async quiesce({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    if (signal.aborted) return;
+    const hold = this.hold();
+    signal.addEventListener('abort', () => hold[Symbol.dispose](), { once: true });
+    using table = this.#openTable();
+    let quietSinceMs: number | undefined;
+    while (this.#isOpen) {
+      await sleep(this.#clock, lookEveryMs, { signal, keepAlive: true }).catch(() => undefined);
+      if (signal.aborted) return;
+      const nowMs = this.#clock.monotonicMs();
+      // The kernel is asked only once nothing is open here: it answers with a line for each connection.
+      const left = this.#sockets.size > 0 ? this.#sockets.size : await this.#unfinished(table);
+      if (left === 0) return;
+      if (left !== undefined) quietSinceMs = undefined;
+      else if (nowMs - (quietSinceMs ??= nowMs) >= blindSettleMs) return;
+    }
   }
 
   /** Takes no more connections; resolves when those that are open have ended. */
@@ -119,6 +198,29 @@ export class VipListener implements Closable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  get #isOpen(): boolean {
+    return this.#closing === undefined;
+  }
+
+  #openTable(): ConnectionTable | undefined {
+    try {
+      return new ConnectionTable();
+    } catch (error) {
+      this.#logger.debug('the kernel’s connections cannot be counted', { error: describeError(error) });
+      return undefined;
+    }
+  }
+
+  /** Connections in the kernel that have not ended; undefined where it does not say. */
+  async #unfinished(table: ConnectionTable | undefined): Promise<number | undefined> {
+    try {
+      return await table?.unfinishedAt(this.address);
+    } catch (error) {
+      this.#logger.debug('the kernel’s connections cannot be counted', { error: describeError(error) });
+      return undefined;
+    }
   }
 }
 

@@ -11,6 +11,7 @@ export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_REUSEPORT = 15;
 export const SO_RCVBUF = 8;
+export const SO_DETACH_FILTER = 27;
 export const SO_MARK = 36;
 
 export const SOL_IP = 0;
