@@ -120,4 +120,3 @@ async function isHealthy(url: string): Promise<boolean> {
     return false;
   }
 }
-

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import type { BfdStatus } from '../../../src/vip/bfd/index.js';
+import { median } from '../../support/median.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { Bird } from '../peers/bird.js';
 import { Daemon } from '../peers/daemon.js';
@@ -10,6 +11,7 @@ import { fastTimers, routedLab } from './routed-lab.js';
 
 const router = `
 router id 10.20.0.254;
+timeformat protocol iso short ms;
 protocol device { scan time 2; }
 protocol bfd b1 {
   interface "br0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; };
@@ -35,11 +37,27 @@ const near = [
 /** On a busy machine a timer may be late; the detection time itself is 300 ms. */
 const latenessMs = 150;
 
-/** State and time of the last change that BIRD shows, by neighbour. */
-async function sessions(bird: Bird): Promise<ReadonlyMap<string, { readonly state: string; readonly since: string }>> {
+interface BirdSession {
+  readonly state: string;
+  /** Of the last change: `hh:mm:ss.mmm`. */
+  readonly since: string;
+  /** The detection time, in seconds. */
+  readonly timeout: string;
+}
+
+/** What BIRD shows, by neighbour. */
+async function sessions(bird: Bird): Promise<ReadonlyMap<string, BirdSession>> {
   const text = await bird.birdc('show bfd sessions');
-  const rows = [...text.matchAll(/^([0-9a-f.:]+) +\S+ +(Up|Down|Init|AdminDown) +(\S+)/gm)];
-  return new Map(rows.map(([, peer = '', state = '', since = '']) => [peer, { state, since }]));
+  const rows = [...text.matchAll(/^([0-9a-f.:]+) +\S+ +(Up|Down|Init|AdminDown) +(\S+) +\S+ +(\S+)/gm)];
+  return new Map(rows.map(([, peer = '', state = '', since = '', timeout = '']) => [peer, { state, since, timeout }]));
+}
+
+/** From `earlier` to a time of day that BIRD shows, in ms. */
+function msUntil(shown: string, earlier: Date): number {
+  const [hours = 0, minutes = 0, seconds = 0] = shown.split(':').map(Number);
+  const midnight = new Date(earlier).setHours(0, 0, 0, 0);
+  const ms = ((hours * 60 + minutes) * 60 + seconds) * 1000 - (earlier.getTime() - midnight);
+  return ms < -43_200_000 ? ms + 86_400_000 : ms;
 }
 
 const allUp = async (bird: Bird): Promise<boolean> => {
@@ -56,10 +74,9 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'B
     const own = near.map((options) =>
       bfd.add({ ...options, onChange: (status) => void (status.state === 'down' && downs.push(status)) }),
     );
-    await until(
-      'all are up',
-      async () => own.every(({ status }) => status.detectionTimeMs === 300) && (await allUp(bird)),
-    );
+    const allAgreed = (): Promise<unknown> =>
+      until('all are up', async () => own.every(({ status }) => status.detectionTimeMs === 300) && (await allUp(bird)));
+    await allAgreed();
     expect(own.map(({ status }) => status)).toMatchObject([
       { state: 'up', transport: 'single-hop', transmitIntervalMs: 100 },
       { state: 'up', transport: 'single-hop', transmitIntervalMs: 100 },
@@ -72,13 +89,18 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'B
     expect(await sessions(bird)).toEqual(before);
     expect(downs).toEqual([]);
 
-    const stoppedMs = performance.now();
-    bird.signal('SIGSTOP');
-    await until('both are down', () => own.every(({ state }) => state === 'down'), { everyMs: 2 });
-    expect(performance.now() - stoppedMs).toBeLessThan(300 + latenessMs);
-    expect(downs.map(({ diagnostic }) => diagnostic)).toEqual(['detection-time-expired', 'detection-time-expired']);
-    bird.signal('SIGCONT');
-    await until('both are up again', () => own.every(({ state }) => state === 'up'));
+    const tookMs: number[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      downs.length = 0;
+      const stoppedMs = performance.now();
+      bird.signal('SIGSTOP');
+      await until('both are down', () => own.every(({ state }) => state === 'down'), { everyMs: 2 });
+      tookMs.push(performance.now() - stoppedMs);
+      expect(downs.map(({ diagnostic }) => diagnostic)).toEqual(['detection-time-expired', 'detection-time-expired']);
+      bird.signal('SIGCONT');
+      await allAgreed();
+    }
+    expect(median(tookMs), JSON.stringify(tookMs)).toBeLessThan(300 + latenessMs);
 
     await own[0]?.close();
     await until('BIRD was told', async () => (await sessions(bird)).get('10.20.0.1')?.state === 'Down');
@@ -94,19 +116,19 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'B
       await using bird = await Bird.start(net.router, router);
       const program = fileURLToPath(new URL('./bfd-process.ts', import.meta.url));
       const child = new Daemon(net.node, process.execPath, ['--import', 'tsx', program, JSON.stringify(near)]);
-      await until('all are up', () => allUp(bird), { seen: () => child.output });
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      const signalledMs = performance.now();
+      const agreed = async (): Promise<boolean> =>
+        (await allUp(bird)) && [...(await sessions(bird)).values()].every(({ timeout }) => Number(timeout) === 0.3);
+      await until('all are up, with the timers that were agreed', agreed, { seen: () => child.output });
+      const signalled = new Date();
       child.signal(signal);
-      await until(
-        'BIRD sees it',
-        async () => [...(await sessions(bird)).values()].every(({ state }) => state === 'Down'),
-        {
-          everyMs: 5,
-        },
+      await until('BIRD sees it', async () =>
+        [...(await sessions(bird)).values()].every(({ state }) => state === 'Down'),
       );
-      // To ask BIRD takes some milliseconds more.
-      expect(performance.now() - signalledMs).toBeLessThan(300 + latenessMs);
+      // By BIRD's own word: to ask it takes a while where the machine is busy.
+      const tookMs = [...(await sessions(bird)).values()].map(({ since }) => msUntil(since, signalled));
+      expect(tookMs).toHaveLength(2);
+      expect(Math.min(...tookMs), JSON.stringify(tookMs)).toBeGreaterThan(0);
+      expect(Math.max(...tookMs), JSON.stringify(tookMs)).toBeLessThan(300 + latenessMs);
       await child.stop('SIGKILL');
     },
   );
@@ -141,15 +163,16 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'B
     const own = near.map((options) => bfd.add(options));
     await until('all are up', async () => own.every(({ state }) => state === 'up') && (await allUp(bird)));
     own[0]?.changeTimers({ ...fastTimers, txIntervalMs: 150 });
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const sent = (): string[][] =>
+      tshark.output
+        .split('\n')
+        .map((line) => line.split(','))
+        .filter((fields) => fields[0] === '10.20.0.1' || fields[1] === 'fd20::1');
+    await until('two dozen packets were seen', () => sent().length > 24, { seen: () => tshark.output });
     await bfd.close();
     await new Promise((resolve) => setTimeout(resolve, 500));
     await tshark.stop('SIGINT');
-    const rows = tshark.output
-      .split('\n')
-      .map((line) => line.split(','))
-      .filter((fields) => fields[0] === '10.20.0.1' || fields[1] === 'fd20::1');
-    expect(rows.length).toBeGreaterThan(20);
+    const rows = sent();
     for (const [v4, v6, version, state, ttl, hops, port, malformed, expert] of rows) {
       expect([version, v4 === '' ? hops : ttl, malformed, expert]).toEqual(['1', '255', '', '']);
       expect(Number(port)).toBeGreaterThanOrEqual(49_152);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { VipAgent } from '../../../bench/failover/vip-agent-process.js';
+import { median } from '../../support/median.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { Frr } from '../peers/frr.js';
 import { until } from '../peers/until.js';
@@ -32,20 +33,22 @@ describeRequiring({ netns: true, native: true, commands: ['vtysh'] }, 'BFD with 
       bfd.add({ peer: '10.20.0.254', local: '10.20.0.1', ...fastTimers }),
       bfd.add({ peer: 'fd20::254', local: 'fd20::1', mode: 'single-hop', ...fastTimers }),
     ];
-    await until(
-      'all are up',
-      async () => own.every(({ status }) => status.detectionTimeMs === 300) && (await allUp(frr)),
-      {
+    const allAgreed = (): Promise<unknown> =>
+      until('all are up', async () => own.every(({ status }) => status.detectionTimeMs === 300) && (await allUp(frr)), {
         seen: () => JSON.stringify([own.map(({ status }) => status), bfd.refusals]),
-      },
-    );
+      });
+    await allAgreed();
     expect(own.map(({ status }) => status.transport)).toEqual(['single-hop', 'single-hop']);
-    process.kill(frr.pid('bfdd'), 'SIGSTOP');
-    const stoppedMs = performance.now();
-    await until('both are down', () => own.every(({ state }) => state === 'down'), { everyMs: 2 });
-    expect(performance.now() - stoppedMs).toBeLessThan(450);
-    process.kill(frr.pid('bfdd'), 'SIGCONT');
-    await until('all are up again', async () => own.every(({ state }) => state === 'up') && (await allUp(frr)));
+    const tookMs: number[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      process.kill(frr.pid('bfdd'), 'SIGSTOP');
+      const stoppedMs = performance.now();
+      await until('both are down', () => own.every(({ state }) => state === 'down'), { everyMs: 2 });
+      tookMs.push(performance.now() - stoppedMs);
+      process.kill(frr.pid('bfdd'), 'SIGCONT');
+      await allAgreed();
+    }
+    expect(median(tookMs), JSON.stringify(tookMs)).toBeLessThan(450);
     await own[0]?.close();
     await until('FRR was told', async () => (await statuses(frr))['10.20.0.1'] === 'down');
     expect((await statuses(frr))['fd20::1']).toBe('up');

@@ -17,6 +17,8 @@ import { samplePacket } from './corpus.js';
 vi.setConfig({ testTimeout: 60_000 });
 
 const fast = { txIntervalMs: 100, rxIntervalMs: 100, multiplier: 3, mode: 'single-hop' } as const;
+/** As quick, but a thread that a busy machine leaves waiting for half a second takes nothing down. */
+const steady = { ...fast, multiplier: 10 } as const;
 const blockMainThread = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
 /** Each test has addresses of its own: files of tests run at the same time. */
@@ -32,9 +34,9 @@ describeRequiring({ native: true }, 'BfdService', () => {
     await using left = await BfdService.create({ observer: (event) => events.push(event) });
     await using right = await BfdService.create();
     const changes: BfdStatus[] = [];
-    const near = left.add({ peer: b, local: a, ...fast, onChange: (status) => changes.push(status) });
-    const far = right.add({ peer: a, local: b, ...fast });
-    await until('both are up', () => near.state === 'up' && far.state === 'up' && near.status.detectionTimeMs === 300);
+    const near = left.add({ peer: b, local: a, ...steady, onChange: (status) => changes.push(status) });
+    const far = right.add({ peer: a, local: b, ...steady });
+    await until('both are up', () => near.state === 'up' && far.state === 'up' && near.status.detectionTimeMs === 1000);
     expect(near.status.remoteDiscriminator).toBe(far.status.localDiscriminator);
     expect(left.sessions).toEqual([near]);
 
@@ -53,10 +55,13 @@ describeRequiring({ native: true }, 'BfdService', () => {
     await using right = await BfdService.create();
     const downs: string[] = [];
     const note = ({ state }: BfdStatus): void => void (state === 'up' || downs.push(state));
-    const near = left.add({ peer: b, local: a, ...fast, onChange: note });
-    const far = right.add({ peer: a, local: b, ...fast, onChange: note });
-    await until('both are up', () => near.state === 'up' && far.state === 'up');
+    const near = left.add({ peer: b, local: a, ...steady, onChange: note });
+    const far = right.add({ peer: a, local: b, ...steady, onChange: note });
+    await until('both are up', () =>
+      [near, far].every(({ state, status }) => state === 'up' && status.detectionTimeMs === 1000),
+    );
     downs.length = 0;
+    // Twice the detection time, and what came meanwhile is heard after it.
     blockMainThread(2000);
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(downs).toEqual([]);
@@ -67,12 +72,16 @@ describeRequiring({ native: true }, 'BfdService', () => {
     const { a, b } = addresses(3);
     await using left = await BfdService.create();
     await using right = await BfdService.create();
-    const near = left.add({ peer: b, local: a, ...fast });
-    const far = right.add({ peer: a, local: b, ...fast });
+    const downs: string[] = [];
+    const note = ({ state }: BfdStatus): void => void (state === 'up' || downs.push(state));
+    const near = left.add({ peer: b, local: a, ...steady, onChange: note });
+    const far = right.add({ peer: a, local: b, ...steady, onChange: note });
     await until('both are up', () => near.state === 'up' && far.state === 'up');
-    near.changeTimers({ txIntervalMs: 50, rxIntervalMs: 50, multiplier: 5 });
-    far.changeTimers({ txIntervalMs: 50, rxIntervalMs: 50 });
-    await until('both agree', () => near.status.detectionTimeMs === 150 && far.status.detectionTimeMs === 250);
+    downs.length = 0;
+    near.changeTimers({ txIntervalMs: 50, rxIntervalMs: 50, multiplier: 20 });
+    far.changeTimers({ txIntervalMs: 50, rxIntervalMs: 50, multiplier: 10 });
+    await until('both agree', () => near.status.detectionTimeMs === 500 && far.status.detectionTimeMs === 1000);
+    expect(downs).toEqual([]);
     expect([near.state, far.state]).toEqual(['up', 'up']);
     expect(() => near.changeTimers({ multiplier: 0 })).toThrow(
       expect.objectContaining({ code: 'CORE_OPTION_INVALID' }),
@@ -84,7 +93,8 @@ describeRequiring({ native: true }, 'BfdService', () => {
     async (family) => {
       const { a, b } = family === 4 ? addresses(4) : { a: '::1', b: 'fd00::2' };
       await using bfd = await BfdService.create();
-      const session = bfd.add({ peer: b, local: a, ...fast });
+      const states: string[] = [];
+      const session = bfd.add({ peer: b, local: a, ...fast, onChange: ({ state }) => states.push(state) });
       await until('it listens', () => session.status.localDiscriminator !== 0 && session.status.problem === undefined);
       const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
       await new Promise<void>((resolve) => socket.bind(0, family === 4 ? b : '::1', resolve));
@@ -96,9 +106,10 @@ describeRequiring({ native: true }, 'BfdService', () => {
       };
       await send(254);
       await until('the kernel has counted it', () => bfd.refusals.filtered === 1);
-      expect(session.state).toBe('down');
+      expect(states).not.toContain('up');
       await send(255);
-      if (family === 4) await until('it is up', () => session.state === 'up', { everyMs: 5 });
+      // It was, though not for long: nothing follows that packet.
+      if (family === 4) await until('it is up', () => states.includes('up'));
       // Here the sender is the machine itself, which is not the peer.
       else await until('the sender is wrong', () => bfd.refusals['address-mismatch'] === 1);
       socket.close();

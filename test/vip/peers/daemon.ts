@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ChildProcess } from 'node:child_process';
 import type { NetNamespace } from 'meshwright/testing';
 
@@ -47,13 +48,16 @@ export class Daemon {
     this.child.kill(signal);
   }
 
-  /** Ends it by a signal and waits for the end; SIGKILL after five seconds. */
+  /** Ends it by a signal and waits for the end, and for what it printed last; SIGKILL after fifteen seconds. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (!this.running) return;
     const ended = once(this.child, 'exit');
+    const closed = once(this.child, 'close');
     this.child.kill(signal);
-    const late = setTimeout(() => this.child.kill('SIGKILL'), 5000);
+    const late = setTimeout(() => this.child.kill('SIGKILL'), 15_000);
     await ended;
     clearTimeout(late);
+    // Its streams end later than it does, or much later where a child of its own has them too.
+    await Promise.race([closed, delay(500)]);
   }
 }
