@@ -32,6 +32,12 @@ export const vipMetricTable = defineMetrics({
     help: 'Times that a station outside of the ownership was seen using an address.',
     labels: { when: '`probing` (before we used it) or `announcing`' },
   },
+  quiesced: {
+    name: 'novaedge_vip_quiesced_total',
+    type: 'counter',
+    help: 'Times that new connections were held before an address was withdrawn by BGP.',
+    labels: { outcome: '`quiet` (those under way had ended), `late` (some were cut) or `failed`' },
+  },
   swept: {
     name: 'novaedge_vip_swept_total',
     type: 'counter',

@@ -19,6 +19,9 @@ export function vipObserver(metrics: VipMetricSet): Observer<VipEvent> {
       case 'vip.conflict':
         metrics.conflicts.inc({ when: event.when });
         return;
+      case 'vip.quiesced':
+        metrics.quiesced.inc({ outcome: event.outcome });
+        return;
       case 'vip.swept':
         metrics.swept.inc({});
         return;

@@ -6,6 +6,8 @@ import type { BgpPeerState, BgpRoute } from './bgp/index.js';
 import type { VipManagerEvent } from './events.js';
 import type { HealthGate } from './health-gate.js';
 import type { AddressPart } from './parts.js';
+import { Quiescence } from './quiescence.js';
+import type { VipQuiesce } from './quiescence.js';
 import type { StatusBoard, VipReport } from './status-board.js';
 import { hostPrefix } from './vip-assignment.js';
 import type { BgpVipAssignment } from './vip-assignment.js';
@@ -21,6 +23,10 @@ export interface BgpHostOptions {
   readonly drainMs: number;
   /** The address stays for so long after it was withdrawn, for what is on its way. */
   readonly lingerMs: number;
+  /** Holds new connections, before routers choose anew. */
+  readonly quiesce: VipQuiesce | undefined;
+  /** Waited for no longer. */
+  readonly quiesceMs: number;
   readonly announcer: BgpAnnouncer;
   readonly addresses: AddressPart;
   readonly health: HealthGate;
@@ -33,6 +39,9 @@ export interface BgpHostOptions {
 
 const failureBackoff = { firstMs: 100, maxMs: 5_000 };
 
+/** For a router that honours GRACEFUL_SHUTDOWN to choose anew. With `quiesceMs` less than the second after which a SYN is sent again. */
+const shutdownHoldMs = 250;
+
 /**
  * One address announced by BGP from this node:
  *
@@ -40,17 +49,18 @@ const failureBackoff = { firstMs: 100, maxMs: 5_000 };
  *                                                                  +------stop---------> draining --> withdrawn
  *
  * On gaining: address, then announcement. On losing: drain (while the peers are told to prefer others), withdrawal, a pause for
- * what is on its way, then the address.
+ * what is on its way, then the address. Connections that are open when routers choose anew are cut, since their packets then
+ * go to another node: new ones are held before, and let in no more until the address is gone.
  */
 export class BgpHost {
   readonly #options: BgpHostOptions;
   readonly #stop = new AbortController();
+  readonly #destroyed = new AbortController();
   readonly #prefix: string;
   #assignment: BgpVipAssignment;
   #running: Promise<void> | undefined;
   #isPlaced = false;
   #isAnnounced = false;
-  #isDestroyed = false;
 
   constructor(assignment: BgpVipAssignment, options: BgpHostOptions) {
     this.#assignment = assignment;
@@ -78,8 +88,8 @@ export class BgpHost {
   }
 
   destroy(): void {
+    this.#destroyed.abort(new Error('destroyed'));
     this.#stop.abort(new Error('destroyed'));
-    this.#isDestroyed = true;
   }
 
   /** Starts the address's lifetime in the kernel over. */
@@ -132,26 +142,50 @@ export class BgpHost {
       await aborted(end.signal);
     } finally {
       unhealthy[Symbol.dispose]();
-      if (!this.#isDestroyed) await this.#end(describeError(end.signal.reason));
+      if (!this.#destroyed.signal.aborted) await this.#end(describeError(end.signal.reason));
     }
   }
 
   async #end(reason: string): Promise<void> {
-    const { address, addresses, announcer, clock, device, drainMs, lingerMs } = this.#options;
-    if (this.#isAnnounced) {
-      this.#isAnnounced = false;
-      this.#report({ state: 'draining', reason });
-      // A node that is not healthy must not get one more connection.
-      if (drainMs > 0 && this.#stop.signal.aborted) {
-        announcer.drain(this.#prefix);
-        await sleep(clock, drainMs, { keepAlive: true });
-      }
-      announcer.withdraw(this.#prefix);
-      if (lingerMs > 0) await sleep(clock, lingerMs, { keepAlive: true });
-    }
-    if (!this.#isPlaced) return;
+    const { address, addresses, device } = this.#options;
+    using _ = this.#isAnnounced ? await this.#withdraw(reason) : undefined;
+    if (!this.#isPlaced || this.#destroyed.signal.aborted) return;
     this.#isPlaced = false;
     await addresses.remove({ ip: address, device });
+  }
+
+  /** Returns what holds new connections. */
+  async #withdraw(reason: string): Promise<Disposable> {
+    const { announcer, clock, drainMs, lingerMs } = this.#options;
+    this.#isAnnounced = false;
+    this.#report({ state: 'draining', reason });
+    // A node that is not healthy must not get one more connection.
+    if (drainMs > 0 && this.#stop.signal.aborted) await this.#drain();
+    const held = await this.#quiesce();
+    if (this.#destroyed.signal.aborted) return held;
+    announcer.withdraw(this.#prefix);
+    if (lingerMs > 0) await sleep(clock, lingerMs, { keepAlive: true });
+    return held;
+  }
+
+  async #drain(): Promise<void> {
+    const { announcer, clock, drainMs, quiesce } = this.#options;
+    // Routers that honour it choose anew now, and not at the withdrawal; others would send to a node that is held for long.
+    const heldMs = quiesce === undefined ? 0 : Math.min(drainMs, shutdownHoldMs);
+    {
+      using _ = await this.#quiesce();
+      if (this.#destroyed.signal.aborted) return;
+      announcer.drain(this.#prefix);
+      if (heldMs > 0) await sleep(clock, heldMs, { keepAlive: true });
+    }
+    if (drainMs > heldMs) await sleep(clock, drainMs - heldMs, { keepAlive: true });
+  }
+
+  #quiesce(): Promise<Quiescence> {
+    const { address, quiesce, quiesceMs, clock, observer, logger } = this.#options;
+    const { name } = this.#assignment;
+    const { signal } = this.#destroyed;
+    return Quiescence.begin({ name, address, quiesce, quiesceMs, clock, observer, logger, signal });
   }
 
   #route(): BgpRoute {

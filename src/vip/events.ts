@@ -25,6 +25,15 @@ export type VipManagerEvent =
     }
   /** An address that an earlier run had left was removed. */
   | { readonly type: 'vip.swept'; readonly address: string; readonly device: string }
+  | {
+      /** New connections were held before a withdrawal by BGP, or before it was announced (GRACEFUL_SHUTDOWN). */
+      readonly type: 'vip.quiesced';
+      readonly name: string;
+      readonly address: string;
+      /** `quiet`: those under way have ended. `late`: some were open at the end of `quiesceMs`. `failed`: `quiesce` did. */
+      readonly outcome: 'quiet' | 'late' | 'failed';
+      readonly tookMs: number;
+    }
   /** A step failed and is tried again. */
   | { readonly type: 'vip.failure'; readonly name: string; readonly address: string; readonly code: string };
 

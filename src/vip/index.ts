@@ -3,6 +3,7 @@ export { VipManager } from './vip-manager.js';
 export type { VipL2Options, VipManagerOptions } from './options.js';
 export type { VipBgpOptions, VipBgpPeer, VipPeerBfd } from './bgp-announcer.js';
 export type { VipHealth } from './health-gate.js';
+export type { VipQuiesce } from './quiescence.js';
 export { leaseTtlBounds, validateVipAssignment, validateVipAssignments } from './vip-assignment.js';
 export type { BgpVipAssignment, L2VipAssignment, VipAssignment } from './vip-assignment.js';
 export { L2Link, arpSettingFindings } from './l2/index.js';

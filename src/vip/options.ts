@@ -7,6 +7,7 @@ import type { VipHealth } from './health-gate.js';
 import type { AnnounceTimings, ProbeTimings } from './l2/index.js';
 import { managerProbe } from './lease-timing.js';
 import type { VipParts } from './parts.js';
+import type { VipQuiesce } from './quiescence.js';
 
 export interface VipL2Options {
   /** For assignments that name none. */
@@ -37,6 +38,16 @@ export interface VipManagerOptions {
   readonly drainMs?: number | undefined;
   /** BGP: the address stays for so long after it was withdrawn. Default 1000. */
   readonly lingerMs?: number | undefined;
+  /**
+   * BGP: called for an address before it is withdrawn (and before GRACEFUL_SHUTDOWN), to hold its new connections while those
+   * under way end: routers are about to send their packets to another node, which would reset them. `signal` aborts when the
+   * address is gone, or comes back. What it throws is logged. Default: none, and what is open is cut.
+   *
+   * Its price: a client whose SYN was dropped sends it again after about 1 s, and waits as long.
+   */
+  readonly quiesce?: VipQuiesce | undefined;
+  /** BGP: withdrawn after so long, whatever `quiesce` does: 0 to 60 000. Default 500, less than that second. */
+  readonly quiesceMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
   readonly observer?: Observer<VipEvent> | undefined;
@@ -58,6 +69,8 @@ export interface ResolvedVipOptions {
   readonly health: VipHealth | undefined;
   readonly drainMs: number;
   readonly lingerMs: number;
+  readonly quiesce: VipQuiesce | undefined;
+  readonly quiesceMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: Observer<VipEvent>;
@@ -68,6 +81,7 @@ export interface ResolvedVipOptions {
 export function resolveVipOptions(options: VipManagerOptions): ResolvedVipOptions {
   const { node, leasePrefix = 'vip/', drainMs = 0, lingerMs = 1_000, clock = systemClock, bgp } = options;
   const restartSeconds = bgp?.gracefulRestart === undefined ? 0 : (bgp.gracefulRestart.restartTimeSeconds ?? 120);
+  const { quiesce, quiesceMs = 500 } = options;
   const { addressLifetimeSeconds = Math.max(60, restartSeconds + 60) } = options;
   if (typeof node !== 'string' || !/^[\x21-\x7e]{1,253}$/.test(node)) {
     throw invalid('node', `1 to 253 printable ASCII characters without white space, got ${JSON.stringify(node)}`);
@@ -75,6 +89,9 @@ export function resolveVipOptions(options: VipManagerOptions): ResolvedVipOption
   if (!/^[\x21-\x7e]{0,400}$/.test(leasePrefix)) throw invalid('leasePrefix', 'at most 400 printable ASCII characters');
   inBounds('drainMs', drainMs, 0, 3_600_000);
   inBounds('lingerMs', lingerMs, 0, 3_600_000);
+  inBounds('quiesceMs', quiesceMs, 0, 60_000);
+  if (quiesce !== undefined && typeof quiesce !== 'function')
+    throw invalid('quiesce', `a function, got ${typeof quiesce}`);
   inBounds('addressLifetimeSeconds', addressLifetimeSeconds, 10, 86_400);
   const { interface: l2Interface, probe = {}, announce } = options.l2 ?? {};
   return Object.freeze({
@@ -90,6 +107,8 @@ export function resolveVipOptions(options: VipManagerOptions): ResolvedVipOption
     health: options.health,
     drainMs,
     lingerMs,
+    quiesce,
+    quiesceMs,
     clock,
     random: options.random ?? systemRandom,
     observer: options.observer ?? noObserver,

@@ -58,7 +58,7 @@ export class VipManager implements Closable {
   readonly #links: LinkPool;
   readonly #board: StatusBoard;
   readonly #workers = new Map<string, Worker>();
-  readonly #stopping = new Map<string, Promise<void>>();
+  readonly #stopping = new Map<string, { readonly worker: Worker['worker']; readonly stopped: Promise<void> }>();
   /** One change of the BGP configuration at a time. */
   #turn: Promise<void> = Promise.resolve();
   #refresher: Timer | undefined;
@@ -143,7 +143,7 @@ export class VipManager implements Closable {
       // Never two at work on one address.
       const before = this.#stopping.get(address);
       if (before === undefined) worker.start();
-      else void before.then(() => worker.start());
+      else void before.stopped.then(() => worker.start());
     }
     this.#afterApply(wanted);
     await Promise.all(stopping);
@@ -173,7 +173,7 @@ export class VipManager implements Closable {
   /** Layer 2 addresses are removed and nothing else is done: leases and BGP sessions end as after a crash. */
   destroy(_reason?: Error): void {
     this.#isClosed = true;
-    for (const { worker } of this.#workers.values()) worker.destroy();
+    for (const { worker } of [...this.#workers.values(), ...this.#stopping.values()]) worker.destroy();
     this.#end();
     this.#announcer.destroy();
     this.#links.destroy();
@@ -187,7 +187,8 @@ export class VipManager implements Closable {
   async #close(): Promise<void> {
     this.#isClosed = true;
     await this.#turn.catch(() => undefined);
-    await Promise.all([...this.#stopping.values(), ...[...this.#workers.values()].map(({ worker }) => worker.stop())]);
+    const stopping = [...this.#stopping.values()].map(({ stopped }) => stopped);
+    await Promise.all([...stopping, ...[...this.#workers.values()].map(({ worker }) => worker.stop())]);
     this.#end();
     await this.#announcer.close();
     this.#addresses.close();
@@ -205,10 +206,10 @@ export class VipManager implements Closable {
 
   #stopWorker(address: string, worker: Worker['worker']): Promise<void> {
     const stopped = worker.stop().finally(() => {
-      if (this.#stopping.get(address) === stopped) this.#stopping.delete(address);
+      if (this.#stopping.get(address)?.stopped === stopped) this.#stopping.delete(address);
       if (!this.#workers.has(address)) this.#board.forget(address);
     });
-    this.#stopping.set(address, stopped);
+    this.#stopping.set(address, { worker, stopped });
     return stopped;
   }
 
@@ -240,7 +241,8 @@ export class VipManager implements Closable {
   }
 
   #bgpPlan(address: string, assignment: BgpVipAssignment): Plan {
-    const { clock, random, observer, logger, addressDevice, addressLifetimeSeconds, drainMs, lingerMs } = this.#options;
+    const { clock, random, observer, logger, addressDevice, addressLifetimeSeconds } = this.#options;
+    const { drainMs, lingerMs, quiesce, quiesceMs } = this.#options;
     return {
       identity: { mode: 'bgp' },
       update: (worker) => {
@@ -248,7 +250,7 @@ export class VipManager implements Closable {
       },
       make: () =>
         new BgpHost(assignment, {
-          ...{ address, drainMs, lingerMs, clock, random, observer, logger },
+          ...{ address, drainMs, lingerMs, quiesce, quiesceMs, clock, random, observer, logger },
           ...{ device: addressDevice, lifetimeSeconds: addressLifetimeSeconds },
           ...{ announcer: this.#announcer, addresses: this.#addresses, health: this.#health, board: this.#board },
         }),
