@@ -21,13 +21,19 @@ export interface DemoResult {
   readonly checks: readonly DemoCheck[];
 }
 
+export interface EndedDemo {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 export interface RunningDemo {
   readonly child: ChildProcess;
   /** What it wrote so far, both streams. */
   text(): string;
   /** Resolves when it wrote something that matches; rejects when it ends before. */
   wrote(pattern: RegExp): Promise<RegExpExecArray>;
-  readonly ended: Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }>;
+  readonly ended: Promise<EndedDemo>;
 }
 
 /** Starts the built demo; as the user `uid` when given. */
@@ -45,7 +51,7 @@ export function startDemo(args: readonly string[], options: { readonly uid?: num
       for (const listener of listeners) listener();
     });
   }
-  const ended = new Promise<Awaited<RunningDemo['ended']>>((resolve, reject) => {
+  const ended = new Promise<EndedDemo>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (status) => resolve({ status, ...written }));
   });
@@ -74,7 +80,9 @@ export function startDemo(args: readonly string[], options: { readonly uid?: num
 }
 
 /** The one JSON object on standard output. */
-export function resultOf(stdout: string): DemoResult {
+export function resultOf({ status, stdout, stderr }: EndedDemo): DemoResult {
+  if (stdout === '')
+    throw new Error(`the demo ended with status ${String(status)} and no result:\n${stderr.slice(-4000)}`);
   return JSON.parse(stdout) as DemoResult;
 }
 

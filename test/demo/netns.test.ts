@@ -13,10 +13,11 @@ const needs = {
 const nobody = 65_534;
 
 describeRequiring(needs, 'the demo', () => {
-  test('passes every check in network namespaces, and leaves nothing', { timeout: 180_000 }, async () => {
+  test('passes every check in network namespaces, and leaves nothing', { timeout: 300_000 }, async () => {
     const demo = startDemo(['--json']);
-    const { status, stdout } = await demo.ended;
-    const result = resultOf(stdout);
+    const ended = await demo.ended;
+    const { status } = ended;
+    const result = resultOf(ended);
     expect(misses(result)).toEqual([]);
     expect(result).toMatchObject({ ok: true, mode: 'netns' });
     expect(result.checks.length).toBeGreaterThanOrEqual(70);
@@ -24,10 +25,11 @@ describeRequiring(needs, 'the demo', () => {
     expect(leftBy(demo.child.pid ?? 0)).toEqual([]);
   });
 
-  test('runs in a user namespace for a user without root', { timeout: 90_000 }, async () => {
+  test('runs in a user namespace for a user without root', { timeout: 180_000 }, async () => {
     const demo = startDemo(['--json', '--only', 'joining,traffic,wire'], { uid: nobody });
-    const { status, stdout, stderr } = await demo.ended;
-    const result = resultOf(stdout);
+    const ended = await demo.ended;
+    const { status, stderr } = ended;
+    const result = resultOf(ended);
     expect(misses(result)).toEqual([]);
     // A kernel may forbid it; then the demo says why, and runs on loopback. Where nothing may be skipped, that is a failure.
     const mayFallBack = process.env['MESHWRIGHT_REQUIRE_ALL'] !== '1';
@@ -37,7 +39,7 @@ describeRequiring(needs, 'the demo', () => {
     expect(leftBy(demo.child.pid ?? 0)).toEqual([]);
   });
 
-  test('--keep prints commands that work, and one that tears everything down', { timeout: 90_000 }, async () => {
+  test('--keep prints commands that work, and one that tears everything down', { timeout: 180_000 }, async () => {
     const demo = startDemo(['--keep', '--only', 'joining']);
     const pid = Number((await demo.wrote(/^ {2}kill (\d+)$/m))[1]);
     const commands = demo
@@ -62,7 +64,7 @@ describeRequiring(needs, 'the demo', () => {
     expect(leftBy(pid)).toEqual([]);
   });
 
-  test('Ctrl-C in the middle of a run tears everything down', { timeout: 90_000 }, async () => {
+  test('Ctrl-C in the middle of a run tears everything down', { timeout: 180_000 }, async () => {
     const demo = startDemo(['--only', 'traffic']);
     await demo.wrote(/ok {3}frontend -> backend-api/);
     demo.child.kill('SIGINT');

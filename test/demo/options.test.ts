@@ -3,8 +3,9 @@ import { misses, resultOf, startDemo } from './demo-run.js';
 
 describe('the demo without namespaces', () => {
   test('runs on loopback, says so, and ends by itself', async () => {
-    const { status, stdout, stderr } = await startDemo(['--loopback', '--json']).ended;
-    const result = resultOf(stdout);
+    const ended = await startDemo(['--loopback', '--json']).ended;
+    const { status, stdout, stderr } = ended;
+    const result = resultOf(ended);
     expect(misses(result)).toEqual([]);
     expect(result).toMatchObject({ ok: true, mode: 'loopback' });
     expect(result.checks.length).toBeGreaterThanOrEqual(20);
