@@ -27,6 +27,7 @@ export type { SocketAddress } from './socket-address.js';
 export { leaseTtlLimits } from './lease-store.js';
 export type {
   AcquireOptions,
+  StandByOptions,
   Lease,
   LeaseAcquisition,
   LeaseOwner,

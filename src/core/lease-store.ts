@@ -46,6 +46,13 @@ export interface AcquireOptions extends LeaseRequestOptions {
   readonly ttlMs: number;
 }
 
+export interface StandByOptions extends AcquireOptions {
+  /** Until when to stand by: what was handed over after that is given back. */
+  readonly signal: AbortSignal;
+  /** Called right before a request is sent from which a lease that is then handed over lasts its `ttlMs`. The last call counts. */
+  readonly onSend?: (() => void) | undefined;
+}
+
 /**
  * Where leases are kept. A promise that rejects means that the outcome is unknown, and a holder then goes by its clock. After
  * an `acquire` that rejected, the store gives back by itself what it may have got, at the latest when the lease ends.
@@ -66,6 +73,18 @@ export interface LeaseStore {
    * away, and ends when `signal` aborts.
    */
   watch(name: string, options: { readonly signal: AbortSignal }): AsyncIterable<LeaseOwner | undefined>;
+
+  /**
+   * Says that the lease is about to be given back, and resolves with true once somebody who stands by is to have it: `release`
+   * then hands it to them in one step, and nobody else gets in between. It is held, and to be renewed, until then. False: it is
+   * not held. Rejects with the signal's reason; the offer stands all the same. Optional, like `standBy`: a store may have neither, and `release` is enough.
+   */
+  offer?(lease: Lease, options: { readonly signal: AbortSignal }): Promise<boolean>;
+  /**
+   * Waits for the lease to be handed over by an owner that offers it. One that ends, or is released to nobody, is not taken:
+   * that is for `acquire`. Rejects with the signal's reason.
+   */
+  standBy?(name: string, options: StandByOptions): Promise<Lease>;
 }
 
 export const leaseTtlLimits = Object.freeze({ minMs: 100, maxMs: 86_400_000 });

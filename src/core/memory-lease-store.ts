@@ -10,7 +10,14 @@ import type {
   LeaseOwner,
   LeaseRequestOptions,
   LeaseStore,
+  StandByOptions,
 } from './lease-store.js';
+
+/** Somebody who stands by. */
+interface Waiting {
+  readonly options: StandByOptions;
+  readonly take: (lease: Lease) => void;
+}
 
 interface Entry {
   /** The last one given out; the next is greater. Kept when the lease ends, so that tokens grow strictly. */
@@ -20,6 +27,12 @@ interface Entry {
   released: boolean;
   endsAtMs: number;
   timer: Timer | undefined;
+  /** Tells who offers it that there is a successor; set while it is offered and nobody stands by. */
+  onSuccessor: (() => void) | undefined;
+  /** Who gets it at the release, to last from then on. */
+  successor: { readonly waiting: Waiting; readonly sinceMs: number } | undefined;
+  /** In the order in which they came. */
+  readonly waiting: Set<Waiting>;
   readonly owner: LatestValueCell<LeaseOwner | undefined>;
 }
 
@@ -67,7 +80,59 @@ export class MemoryLeaseStore implements LeaseStore {
   async release(lease: Lease, options: LeaseRequestOptions = {}): Promise<void> {
     options.signal?.throwIfAborted();
     const entry = this.#entry(lease.name);
-    if (this.#current(entry)?.fencingToken === lease.fencingToken) this.#end(entry, true);
+    if (this.#current(entry)?.fencingToken !== lease.fencingToken) return;
+    const { successor } = entry;
+    if (successor === undefined) {
+      this.#end(entry, true);
+      return;
+    }
+    const { waiting, sinceMs } = successor;
+    entry.waiting.delete(waiting);
+    this.#withdrawOffer(entry);
+    entry.token += 1n;
+    const { holder, ttlMs } = waiting.options;
+    const next: Lease = Object.freeze({ name: lease.name, holder, fencingToken: entry.token, ttlMs });
+    this.#extend(entry, next, sinceMs);
+    entry.owner.set(Object.freeze({ holder, fencingToken: next.fencingToken }));
+    waiting.take(next);
+  }
+
+  async offer(lease: Lease, { signal }: { readonly signal: AbortSignal }): Promise<boolean> {
+    signal.throwIfAborted();
+    const entry = this.#entry(lease.name);
+    if (this.#current(entry)?.fencingToken !== lease.fencingToken) return false;
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => reject(signal.reason as Error);
+      signal.addEventListener('abort', onAbort, { once: true });
+      entry.onSuccessor = () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+      this.#chooseSuccessor(entry);
+    });
+    return this.#current(entry)?.fencingToken === lease.fencingToken;
+  }
+
+  standBy(name: string, options: StandByOptions): Promise<Lease> {
+    const { signal } = options;
+    const entry = this.#entry(name);
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      checkLeaseRequest(name, options);
+      const onAbort = (): void => {
+        entry.waiting.delete(waiting);
+        if (entry.successor?.waiting === waiting) entry.successor = undefined;
+        reject(signal.reason as Error);
+      };
+      const take = (lease: Lease): void => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(lease);
+      };
+      const waiting: Waiting = { options, take };
+      signal.addEventListener('abort', onAbort, { once: true });
+      entry.waiting.add(waiting);
+      if (entry.onSuccessor !== undefined) this.#chooseSuccessor(entry);
+    });
   }
 
   watch(name: string, options: { readonly signal: AbortSignal }): AsyncIterable<LeaseOwner | undefined> {
@@ -86,6 +151,9 @@ export class MemoryLeaseStore implements LeaseStore {
       released: false,
       endsAtMs: 0,
       timer: undefined,
+      onSuccessor: undefined,
+      successor: undefined,
+      waiting: new Set(),
       owner,
     };
     this.#entries.set(name, entry);
@@ -98,24 +166,39 @@ export class MemoryLeaseStore implements LeaseStore {
     return entry.lease;
   }
 
-  #extend(entry: Entry, lease: Lease): void {
+  #extend(entry: Entry, lease: Lease, sinceMs = this.#clock.monotonicMs()): void {
     entry.timer?.cancel();
     entry.lease = lease;
-    entry.endsAtMs = this.#clock.monotonicMs() + lease.ttlMs;
-    entry.timer = this.#clock.timer(lease.ttlMs, () => {
-      // Timers may be some fraction of a millisecond early.
-      if (this.#current(entry) !== undefined) this.#extendTimer(entry);
+    entry.endsAtMs = sinceMs + lease.ttlMs;
+    this.#armTimer(entry);
+  }
+
+  /** Timers may be some fraction of a millisecond early. */
+  #armTimer(entry: Entry): void {
+    const leftMs = Math.max(1, entry.endsAtMs - this.#clock.monotonicMs());
+    entry.timer = this.#clock.timer(leftMs, () => {
+      if (this.#current(entry) !== undefined) this.#armTimer(entry);
     });
   }
 
-  #extendTimer(entry: Entry): void {
-    const leftMs = Math.max(1, entry.endsAtMs - this.#clock.monotonicMs());
-    entry.timer = this.#clock.timer(leftMs, () => {
-      if (this.#current(entry) !== undefined) this.#extendTimer(entry);
-    });
+  #chooseSuccessor(entry: Entry): void {
+    const [first] = entry.waiting;
+    if (first === undefined) return;
+    const chosen = entry.onSuccessor;
+    entry.onSuccessor = undefined;
+    entry.successor = { waiting: first, sinceMs: this.#clock.monotonicMs() };
+    first.options.onSend?.();
+    chosen?.();
+  }
+
+  #withdrawOffer(entry: Entry): void {
+    entry.onSuccessor?.();
+    entry.onSuccessor = undefined;
+    entry.successor = undefined;
   }
 
   #end(entry: Entry, released: boolean): void {
+    this.#withdrawOffer(entry);
     entry.released = released;
     entry.timer?.cancel();
     entry.timer = undefined;

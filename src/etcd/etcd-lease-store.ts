@@ -8,11 +8,14 @@ import type {
   LeaseOwner,
   LeaseRequestOptions,
   LeaseStore,
+  StandByOptions,
 } from '../core/index.js';
 import { abandonOnAbort } from '../internal/single-flight.js';
 import { EtcdError } from './errors.js';
 import { EtcdClient } from './etcd-client.js';
 import type { KeyValue, TxnResponse } from './gen/etcd_pb.js';
+import { LeaseHandovers } from './lease-handovers.js';
+import type { Candidacy } from './lease-handovers.js';
 import { LeaseKeys, encodeRecord } from './lease-records.js';
 import { LeaseSession } from './lease-session.js';
 import { LeaseView } from './lease-view.js';
@@ -52,6 +55,7 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
   readonly #keys: LeaseKeys;
   readonly #client: EtcdClient;
   readonly #view: LeaseView;
+  readonly #handovers: LeaseHandovers;
   readonly #sessions = new Map<string, LeaseSession>();
   readonly #held = new Map<string, Held>();
   readonly #acquiring = new Map<string, Promise<LeaseAcquisition>>();
@@ -68,6 +72,7 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     this.#keys = new LeaseKeys(this.#options.prefix);
     this.#client = new EtcdClient(this.#options);
     this.#view = new LeaseView(this.#keys, this.#options.clock);
+    this.#handovers = new LeaseHandovers(this.#client, this.#keys, this.#view);
   }
 
   async acquire(name: string, options: AcquireOptions): Promise<LeaseAcquisition> {
@@ -106,13 +111,10 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     const held = this.#held.get(lease.name);
     if (held?.lease.fencingToken !== lease.fencingToken) return;
     this.#held.delete(lease.name);
-    const key = this.#keys.lease(lease.name);
     try {
-      const compare = [unchangedSince(key, lease.fencingToken)];
-      const { succeeded, header } = await this.#client.txn({ compare, success: [remove(key)] }, options.signal);
-      if (succeeded) this.#view.sawNothing(key, header?.revision ?? 0n);
+      await this.#handovers.release(lease, options.signal);
     } catch (error) {
-      held.session.leaveBehind({ key, value: held.value });
+      held.session.leaveBehind({ key: this.#keys.of('lease', lease.name), value: held.value });
       throw error;
     }
   }
@@ -123,11 +125,11 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
   ): AsyncGenerator<LeaseOwner | undefined, void, undefined> {
     this.#closed.signal.throwIfAborted();
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
-    this.#watch ??= new LeaseWatch(this.#client, this.#view, this.#keys, this.#options);
+    const watch = this.#watching();
     const owner = this.#view.watch(name);
     this.#watchers.set(name, (this.#watchers.get(name) ?? 0) + 1);
     try {
-      await abandonOnAbort(this.#watch.loaded, signal);
+      await abandonOnAbort(watch.loaded, signal);
       yield* owner.changes({ signal });
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -140,6 +142,29 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
         this.#view.unwatch(name);
       }
     }
+  }
+
+  async offer(lease: Lease, { signal }: { readonly signal: AbortSignal }): Promise<boolean> {
+    const either = AbortSignal.any([signal, this.#closed.signal]);
+    either.throwIfAborted();
+    const held = this.#held.get(lease.name);
+    if (held?.lease.fencingToken !== lease.fencingToken) return false;
+    await abandonOnAbort(this.#watching().loaded, either);
+    return this.#handovers.offer(lease, either);
+  }
+
+  async standBy(name: string, options: StandByOptions): Promise<Lease> {
+    const signal = AbortSignal.any([options.signal, this.#closed.signal]);
+    signal.throwIfAborted();
+    checkLeaseRequest(name, options);
+    await abandonOnAbort(this.#watching().loaded, signal);
+    const candidacy = (): Candidacy => {
+      const session = this.#session(options);
+      return { session, value: this.#record(options, session) };
+    };
+    const { onSend } = options;
+    const { session, value, revision } = await this.#handovers.standBy(name, candidacy, { signal, onSend });
+    return this.#taken(name, options, session, value, revision);
   }
 
   /** Gives back all leases (as far as etcd can be reached) and closes the connections. Idempotent. */
@@ -172,13 +197,12 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     if (held !== undefined && !held.session.lost) return refusal(held.lease);
     this.#held.delete(name);
     const session = this.#session(options);
-    const { holder, ttlMs } = options;
-    const value = encodeRecord({ holder, session: session.id, ttlMs, nonce: this.#newId() });
+    const value = this.#record(options, session);
     try {
       return await session.run(() => this.#take(name, options, session, value));
     } catch (error) {
       // It may have taken effect: what nobody knows of must not live as long as the session does.
-      session.leaveBehind({ key: this.#keys.lease(name), value });
+      session.leaveBehind({ key: this.#keys.of('lease', name), value });
       throw error;
     }
   }
@@ -196,7 +220,7 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
         ? await this.#tryTake(name, standing, session, value, options.signal)
         : await this.#look(name, standing, options.signal);
       if (standing.free && response.succeeded) {
-        const lease = this.#taken(name, options, session, value, response);
+        const lease = this.#taken(name, options, session, value, response.header?.revision);
         // Release deletes the key; an end leaves it for the next one to overwrite.
         return { acquired: true, lease, released: wasThere && standing.revision === 0n };
       }
@@ -236,12 +260,12 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     value: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<TxnResponse> {
-    const key = this.#keys.lease(name);
+    const key = this.#keys.of('lease', name);
     const compare: Condition[] = [unchangedSince(key, standing.revision), madeIn(session.key, session.madeIn)];
     const success: Operation[] = [put(key, value), put(session.key, session.value)];
     const failure: Operation[] = [get(key), get(session.key)];
     const { ended } = standing;
-    const endedKey = ended === undefined ? undefined : this.#keys.session(ended.id);
+    const endedKey = ended === undefined ? undefined : this.#keys.of('session', ended.id);
     if (ended !== undefined && endedKey !== undefined) {
       compare.push(unchangedSince(endedKey, ended.revision));
       success.push(remove(endedKey));
@@ -268,8 +292,8 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     standing: Extract<LeaseStanding, { free: false }>,
     signal: AbortSignal | undefined,
   ): Promise<TxnResponse> {
-    const key = this.#keys.lease(name);
-    const sessionKey = standing.record === undefined ? undefined : this.#keys.session(standing.record.session);
+    const key = this.#keys.of('lease', name);
+    const sessionKey = standing.record === undefined ? undefined : this.#keys.of('session', standing.record.session);
     const success = [get(key), ...(sessionKey === undefined ? [] : [get(sessionKey)])];
     const response = await this.#client.txn({ success }, signal);
     const revision = response.header?.revision ?? 0n;
@@ -288,10 +312,10 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     { holder, ttlMs }: AcquireOptions,
     session: LeaseSession,
     value: Uint8Array,
-    response: TxnResponse | undefined,
+    revision: bigint | undefined,
   ): Lease {
-    const revision = response?.header?.revision ?? this.#view.lease(name)?.revision ?? 0n;
-    const lease: Lease = Object.freeze({ name, holder, fencingToken: revision, ttlMs });
+    const fencingToken = revision ?? this.#view.lease(name)?.revision ?? 0n;
+    const lease: Lease = Object.freeze({ name, holder, fencingToken, ttlMs });
     this.#held.set(name, { lease, session, value });
     return lease;
   }
@@ -303,6 +327,14 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     const session = new LeaseSession(this.#newId(), { holder, ttlMs }, this.#keys, this.#client, this.#view);
     this.#sessions.set(key, session);
     return session;
+  }
+
+  #record({ holder, ttlMs }: AcquireOptions, session: LeaseSession): Uint8Array {
+    return encodeRecord({ holder, session: session.id, ttlMs, nonce: this.#newId() });
+  }
+
+  #watching(): LeaseWatch {
+    return (this.#watch ??= new LeaseWatch(this.#client, this.#view, this.#keys, this.#options));
   }
 
   #newId(): string {

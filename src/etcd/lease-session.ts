@@ -33,7 +33,7 @@ export class LeaseSession {
 
   constructor(id: string, record: SessionRecord, keys: LeaseKeys, client: EtcdClient, view: LeaseView) {
     this.id = id;
-    this.key = keys.session(id);
+    this.key = keys.of('session', id);
     this.value = encodeRecord(record);
     this.#client = client;
     this.#view = view;
@@ -83,7 +83,8 @@ export class LeaseSession {
 
   /** What to delete once etcd can be reached again. */
   leaveBehind(leftover: Leftover): void {
-    this.#leftovers.set(Buffer.from(leftover.value).toString('latin1'), leftover);
+    const { key, value } = leftover;
+    this.#leftovers.set(Buffer.concat([key, value]).toString('latin1'), leftover);
   }
 
   /**

@@ -1,8 +1,9 @@
 import type { Clock, LeaseOwner, Timer } from '../core/index.js';
 import { LatestValueCell } from '../core/index.js';
 import type { KeyValue } from './gen/etcd_pb.js';
+import { HandoverView } from './handover-view.js';
 import { decodeLease, decodeSession } from './lease-records.js';
-import type { LeaseKeys, LeaseRecord, SessionRecord } from './lease-records.js';
+import type { LeaseKeyKind, LeaseKeys, LeaseRecord, SessionRecord } from './lease-records.js';
 
 /** A key as last seen: `revision` is that of its last write, or one at which it was known to be absent. */
 interface Seen<T> {
@@ -42,6 +43,8 @@ const maxForgotten = 4_096;
  * transaction that does holds only if nothing was written since.
  */
 export class LeaseView {
+  /** Told of leases after everybody else. */
+  readonly handovers = new HandoverView();
   readonly #keys: LeaseKeys;
   readonly #clock: Clock;
   readonly #leases = new Map<string, Seen<LeaseRecord>>();
@@ -68,21 +71,26 @@ export class LeaseView {
 
   /** All keys there are at `revision`. */
   sawAll(pairs: readonly KeyValue[], revision: bigint): void {
-    const leases = new Set<string>();
-    const sessions = new Set<string>();
+    const there = new Set<string>();
     for (const pair of pairs) {
       const parsed = this.#keys.parse(pair.key);
-      if (parsed !== undefined) (parsed.kind === 'lease' ? leases : sessions).add(parsed.name);
+      if (parsed !== undefined) there.add(`${parsed.kind} ${parsed.name}`);
       this.saw(pair);
     }
-    for (const name of [...this.#leases.keys()]) {
-      if (!leases.has(name)) this.sawNothing(this.#keys.lease(name), revision);
-    }
-    for (const id of [...this.#sessions.keys()]) {
-      if (!sessions.has(id)) this.sawNothing(this.#keys.session(id), revision);
+    const known: readonly (readonly [LeaseKeyKind, Iterable<string>])[] = [
+      ['lease', [...this.#leases.keys()]],
+      ['session', [...this.#sessions.keys()]],
+      ['offer', this.handovers.names('offer')],
+      ['successor', this.handovers.names('successor')],
+    ];
+    for (const [kind, names] of known) {
+      for (const name of names) {
+        if (!there.has(`${kind} ${name}`)) this.sawNothing(this.#keys.of(kind, name), revision);
+      }
     }
     trim(this.#leases);
     trim(this.#sessions);
+    this.handovers.trim();
   }
 
   /** The revision that made the session; undefined while it is absent or was never seen. */
@@ -142,12 +150,17 @@ export class LeaseView {
     const parsed = this.#keys.parse(key);
     if (parsed === undefined) return;
     const { kind, name } = parsed;
+    if (kind === 'offer' || kind === 'successor') {
+      this.handovers.saw(kind, name, revision, value);
+      return;
+    }
     if (revision <= ((kind === 'lease' ? this.#leases : this.#sessions).get(name)?.revision ?? -1n)) return;
     if (kind === 'lease') {
       const record = value === undefined ? undefined : (decodeLease(value) ?? 'malformed');
       this.#leases.set(name, { revision, createRevision, record });
       this.#link(name);
       this.#refresh(name);
+      this.handovers.rang(name);
     } else {
       const before = this.#sessions.get(name);
       const record = value === undefined ? undefined : (decodeSession(value) ?? 'malformed');

@@ -17,7 +17,8 @@ export interface LeaseStoreContractCase {
 }
 
 /**
- * What every `LeaseStore` must do, as cases for any test runner; each throws an AssertionError where the store fails.
+ * What every `LeaseStore` must do, as cases for any test runner; each throws an AssertionError where the store fails. Of a
+ * store without `offer` and `standBy` nothing is asked of the kind.
  *
  * ```ts
  * for (const { name, run } of leaseStoreContract) it(name, () => run(harness()));
@@ -156,6 +157,84 @@ export const leaseStoreContract: readonly LeaseStoreContractCase[] = Object.free
     },
   },
   {
+    name: 'hands a lease that is offered to one who stands by, who may renew it, and its former owner no more',
+    async run({ client, pass, ttlMs }) {
+      const [a, b, c] = [await client(), await client(), await client()];
+      if (a.offer === undefined) return;
+      const stop = new AbortController();
+      let lease = taken(await a.acquire('n', { holder: 'a', ttlMs }));
+      const arrived: { lease: Lease; store: LeaseStore }[] = [];
+      const sends: string[] = [];
+      for (const [holder, store] of [['b', b] as const, ['c', c] as const]) {
+        store
+          .standBy?.('n', { holder, ttlMs, signal: stop.signal, onSend: () => sends.push(holder) })
+          .then((handed) => arrived.push({ lease: handed, store }), ignore);
+      }
+      await pass(ttlMs / 10);
+      assert.equal(arrived.length, 0, 'a lease was handed over that nobody had offered');
+      assert.equal(await a.offer(lease, { signal: stop.signal }), true);
+      assert.ok(sends.length > 0, 'a successor was found that never sent anything');
+      assert.equal(await a.renew(lease), true, 'an offered lease was not held any more');
+      await a.release(lease);
+      for (let turn = 0; turn < 50 && arrived.length === 0; turn += 1) await pass(ttlMs / 50);
+      const [first, ...others] = arrived;
+      assert.ok(first !== undefined && others.length === 0, `${String(arrived.length)} of two got the lease`);
+      assert.equal(first.lease.name, 'n');
+      assert.ok(['b', 'c'].includes(first.lease.holder));
+      assert.ok(first.lease.fencingToken > lease.fencingToken, 'the token did not grow');
+      assert.equal(await a.renew(lease), false, 'the former owner renewed');
+      await a.release(lease);
+      assert.equal(await first.store.renew(first.lease), true);
+      const refused = await a.acquire('n', { holder: 'a', ttlMs });
+      const { holder, fencingToken } = first.lease;
+      assert.deepEqual(refused, { acquired: false, holder, fencingToken });
+      // And on to the one that is left.
+      lease = first.lease;
+      assert.equal(await first.store.offer?.(lease, { signal: stop.signal }), true);
+      await first.store.release(lease);
+      for (let turn = 0; turn < 50 && arrived.length === 1; turn += 1) await pass(ttlMs / 50);
+      const second = arrived[1];
+      assert.ok(second !== undefined && second.lease.fencingToken > lease.fencingToken, 'no second handover');
+      assert.equal(await second.store.renew(second.lease), true);
+      stop.abort();
+    },
+  },
+  {
+    name: 'hands nothing to those who no longer stand by, and ends a lease that was handed over and not renewed',
+    async run({ client, pass, ttlMs }) {
+      const [a, b] = [await client(), await client()];
+      if (a.offer === undefined || b.standBy === undefined) return;
+      const gone = new AbortController();
+      const reason = new Error('no longer wanted');
+      const standing = b.standBy('n', { holder: 'b', ttlMs, signal: gone.signal });
+      let lease = taken(await a.acquire('n', { holder: 'a', ttlMs }));
+      gone.abort(reason);
+      await assert.rejects(standing, reason);
+      const tired = new AbortController();
+      const offering = a.offer(lease, { signal: tired.signal });
+      offering.catch(ignore);
+      await pass(ttlMs / 10);
+      tired.abort(reason);
+      await assert.rejects(offering, reason);
+      assert.equal(await a.renew(lease), true, 'an offer that nobody answered ended the lease');
+      await a.release(lease);
+      // And who is handed one, and does not renew it, loses it like anybody.
+      const stop = new AbortController();
+      lease = taken(await b.acquire('n', { holder: 'b', ttlMs }));
+      const next = a.standBy?.('n', { holder: 'a', ttlMs, signal: stop.signal });
+      await pass(ttlMs / 10);
+      assert.equal(await b.offer?.(lease, { signal: stop.signal }), true);
+      await b.release(lease);
+      const handed = await next;
+      assert.ok(handed !== undefined && handed.fencingToken > lease.fencingToken);
+      assert.equal(await b.offer?.(lease, { signal: stop.signal }), false, 'a lease was offered that is not held');
+      const after = await acquireWithin(b, 'n', 'b', ttlMs, pass, 3 * ttlMs);
+      assert.ok(after.fencingToken > handed.fencingToken, 'the token did not grow');
+      assert.equal(await a.renew(handed), false, 'a lost lease was renewed');
+      stop.abort();
+    },
+  },
+  {
     name: 'refuses names, holders and times that are out of bounds, and a signal that has aborted',
     async run({ client, ttlMs }) {
       const store = await client();
@@ -175,6 +254,8 @@ export const leaseStoreContract: readonly LeaseStoreContractCase[] = Object.free
     },
   },
 ]);
+
+const ignore = (): void => undefined;
 
 function taken(result: LeaseAcquisition): Lease {
   assert.ok(result.acquired, 'expected the lease to be free');

@@ -1,11 +1,13 @@
 import { describeError, isMeshwrightError, notify, sleep } from '../core/index.js';
-import type { Clock, LeaseStore, Logger, Observer, Random } from '../core/index.js';
+import type { Clock, LeaseOwner, LeaseStore, Logger, Observer, Random } from '../core/index.js';
 import { Backoff } from '../internal/backoff.js';
 import { abandonOnAbort } from '../internal/single-flight.js';
 import type { VipManagerEvent } from './events.js';
 import type { HealthGate } from './health-gate.js';
 import type { HeldLease, LeaseKeeper } from './held-lease.js';
 import { kernelLifetimeMs } from './addresses/index.js';
+import { LeaseContest } from './lease-contest.js';
+import type { FormerOwner } from './lease-contest.js';
 import type { LeaseTiming } from './lease-timing.js';
 import type { LinkPool } from './link-pool.js';
 import type { AddressPart, LinkPart } from './parts.js';
@@ -43,16 +45,13 @@ class Conflict extends Error {
   }
 }
 
-/** How soon after the release was seen we may follow without a probe. */
-const handoverWithinMs = 1_000;
 /** Looks at a conflict while announcing, before even the station with the lower MAC address yields. */
 const conflictLooks = 4;
 const releaseWithinMs = 1_000;
+/** How long an owner that leaves in order waits for somebody to hand over to. */
+const successorWithinMs = 100;
 const failureBackoff = { firstMs: 100, maxMs: 5_000 };
 const conflictBackoff = { firstMs: 1_000, maxMs: 120_000 };
-
-/** What became of the one before us: gave the lease back, let it end, or nobody was seen. */
-type FormerOwner = 'left' | 'vanished' | 'none';
 
 /** How long the kernel of an owner that vanished may keep the address after the lease (addresses/lifetime.ts). */
 const lateKernelMs = 1_000;
@@ -66,13 +65,18 @@ const reprobeMs = 50;
  *                           +--taken--> conflicted <--other station goes on--+        (after a pause: pending)
  *
  * The order is what keeps two nodes apart. On gaining: lease, probe, a renewal not older than what the address's lifetime in
- * the kernel allows, address, announcement. On losing: announcement and address first, then the lease.
+ * the kernel allows, address, announcement. On losing: announcement and address first, then the lease. Who leaves in order
+ * offers the lease before that, so that its release hands it to a node that stands by: one request between the two.
  */
 export class L2Owner {
   name: string;
   readonly #options: L2OwnerOptions;
+  readonly #contest: LeaseContest;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  /** While the address is announced. */
+  #announced: HeldLease | undefined;
   /** Set while the address may be on the device: takes it away, and sends that request before it returns. */
   #takeAway: (() => Promise<void>) | undefined;
   #comeBack: (() => void) | undefined;
@@ -84,6 +88,9 @@ export class L2Owner {
   constructor(name: string, options: L2OwnerOptions) {
     this.name = name;
     this.#options = options;
+    const { leases, leaseName, node, clock, logger, timing } = options;
+    const onOwner = (owner: LeaseOwner): void => this.#report(ownedBy(owner));
+    this.#contest = new LeaseContest({ leases, leaseName, node, clock, logger, ttlMs: timing.ttlMs, onOwner });
   }
 
   start(): void {
@@ -91,9 +98,13 @@ export class L2Owner {
   }
 
   /** Withdraws, removes and releases; resolves when that is done. */
-  async stop(): Promise<void> {
-    this.#stop.abort(new Error('no longer assigned'));
-    await this.#running;
+  stop(): Promise<void> {
+    this.#stopping ??= (async () => {
+      if (this.#announced !== undefined) await this.#offer(this.#announced);
+      this.#stop.abort(new Error('no longer assigned'));
+      await this.#running;
+    })();
+    return this.#stopping;
   }
 
   /** Takes the address away at once and leaves the rest to time. */
@@ -161,46 +172,39 @@ export class L2Owner {
   }
 
   async #contend(link: LinkPart, signal: AbortSignal): Promise<boolean> {
-    const { clock, node, leaseName, leases, timing, keeper, health } = this.#options;
-    const ownerSeen = await this.#untilFree(signal);
-    if (!health.healthy.current || !link.state.current.up) return false;
-    const sentMs = clock.monotonicMs();
-    const late = new AbortController();
-    const timer = clock.timer(timing.ttlMs, () => late.abort(new Error('the lease store did not answer in time')));
-    // Not given up when we are stopped: the outcome would be unknown.
-    const acquiring = leases.acquire(leaseName, { holder: node, ttlMs: timing.ttlMs, signal: late.signal });
-    const result = await abandonOnAbort(acquiring, late.signal).finally(() => timer.cancel());
-    if (!result.acquired) {
-      this.#report(ownedBy(result.holder));
+    const { board, address, health, keeper, timing } = this.#options;
+    const first = board.get(address);
+    if (first?.owner === undefined) this.#report({ state: 'pending', reason: 'waiting for the lease store' });
+    const chance = await this.#contest.chance(signal);
+    const isFit = health.healthy.current && link.state.current.up;
+    if (!isFit && !('won' in chance)) return false;
+    const won = 'won' in chance ? chance.won : await this.#contest.take(chance.ownerSeen);
+    if (!('lease' in won)) {
+      this.#report(ownedBy(won));
       return false;
     }
-    this.#notifyLease('acquired', result.lease.fencingToken);
-    const followsAtOnce = clock.monotonicMs() - sentMs < handoverWithinMs;
-    const before: FormerOwner =
-      ownerSeen && result.released === true && followsAtOnce ? 'left' : ownerSeen ? 'vanished' : 'none';
-    const held = keeper.hold(result.lease, timing, sentMs, () => this.#refresh(held));
-    return this.#ownWhile(held, link, before, signal);
+    const { lease, sentMs, before } = won;
+    this.#notifyLease('acquired', lease.fencingToken);
+    const held = keeper.hold(lease, timing, sentMs, () => this.#refresh(held));
+    if (isFit) return this.#ownWhile(held, link, before, signal);
+    await this.#letGo(held);
+    return false;
   }
 
-  /** Waits for the lease to be free; says whether an owner was seen until then. */
-  async #untilFree(signal: AbortSignal): Promise<boolean> {
-    const { leaseName, leases } = this.#options;
-    const first = this.#options.board.get(this.#options.address);
-    if (first?.owner === undefined) this.#report({ state: 'pending', reason: 'waiting for the lease store' });
-    let ownerSeen = false;
-    // Ended together with the wait, so that nothing goes on watching.
-    using watching = following([signal]);
+  /** Waits for somebody who stands by to answer, if anybody does. */
+  async #offer(held: HeldLease): Promise<void> {
+    const { clock, leases, node } = this.#options;
+    if (leases.offer === undefined) return;
+    this.#report({ state: 'draining', reason: 'no longer assigned; looking for a successor', owner: node });
+    using end = following([this.#stop.signal, held.ended]);
+    const timer = clock.timer(successorWithinMs, () => end.abort(new Error('nobody stands by')));
     try {
-      for await (const owner of leases.watch(leaseName, { signal: watching.signal })) {
-        if (owner === undefined) return ownerSeen;
-        ownerSeen = true;
-        this.#report(ownedBy(owner.holder));
-      }
+      await abandonOnAbort(leases.offer(held.lease, { signal: end.signal }), end.signal);
+    } catch {
+      // Then it is given back to nobody, and taken by whoever comes first.
     } finally {
-      watching.abort();
+      timer.cancel();
     }
-    signal.throwIfAborted();
-    throw new Error('the lease store stopped watching');
   }
 
   async #ownWhile(held: HeldLease, link: LinkPart, before: FormerOwner, signal: AbortSignal): Promise<boolean> {
@@ -263,6 +267,7 @@ export class L2Owner {
       mayAnnounce: () => held.valid && !end.signal.aborted && this.#options.clock.monotonicMs() < this.#keptUntilMs,
       onConflict: ({ mac }) => void this.#judge(mac, link, () => announced.by?.reannounce(), end),
     });
+    this.#announced = held;
     this.#report({ state: 'announcing', reason: before === 'left' ? 'owned; handed over' : 'owned', owner: node });
     await aborted(end.signal);
     if (end.signal.reason instanceof Conflict) throw end.signal.reason;
@@ -342,6 +347,7 @@ export class L2Owner {
   async #letGo(held: HeldLease): Promise<void> {
     const { clock, keeper, leases, logger, address } = this.#options;
     let isGone = true;
+    this.#announced = undefined;
     try {
       await this.#takeAway?.();
     } catch (error) {
@@ -384,6 +390,6 @@ function rethrowUnknown(error: unknown): void {
   if (!isMeshwrightError(error)) throw error;
 }
 
-function ownedBy(holder: string): VipReport {
+function ownedBy({ holder }: LeaseOwner): VipReport {
   return { state: 'pending', reason: `owned by ${holder}`, owner: holder };
 }

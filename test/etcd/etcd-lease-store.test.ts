@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { describeError } from '../../src/core/index.js';
 import type { Lease, LeaseAcquisition, LeaseStore } from '../../src/core/index.js';
 import { EtcdLeaseStore } from '../../src/etcd/index.js';
@@ -62,6 +62,83 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
     });
   }
 
+  const etcdctl = async (...args: readonly string[]): Promise<string> => {
+    const env = { ...process.env, ETCDCTL_API: '3' };
+    return (await run('etcdctl', ['--endpoints', server.url, ...args], { env })).stdout;
+  };
+  const keysUnder = async (prefix: string): Promise<readonly string[]> =>
+    (await etcdctl('get', prefix, '--prefix', '--keys-only')).split('\n').filter((line) => line !== '');
+  const revisionNow = async (): Promise<number> =>
+    (JSON.parse(await etcdctl('get', '/none', '-w', 'json')) as { header: { revision: number } }).header.revision;
+
+  it('writes a first lease and its session at once, in one transaction, whoever else wants one meanwhile', async () => {
+    const prefix = freshPrefix();
+    const store = open({ prefix });
+    const before = await revisionNow();
+    const [first, second] = await Promise.all(['n', 'm'].map((name) => store.acquire(name, { holder: 'a', ttlMs })));
+    if (first === undefined || second === undefined) throw new Error('not two');
+    expect((await revisionNow()) - before).toBe(2);
+    expect(await Promise.all([taken(first), taken(second)].map((lease) => store.renew(lease)))).toEqual([true, true]);
+    // And one that is refused leaves the session to be made by the next.
+    const other = open({ prefix });
+    expect(await other.acquire('n', { holder: 'b', ttlMs })).toMatchObject({ acquired: false, holder: 'a' });
+    const [lease, again] = await Promise.all(['o', 'p'].map((name) => other.acquire(name, { holder: 'b', ttlMs })));
+    if (lease === undefined || again === undefined) throw new Error('not two');
+    expect(await Promise.all([taken(lease), taken(again)].map((each) => other.renew(each)))).toEqual([true, true]);
+  });
+
+  it('leaves nothing of a handover but the lease', async () => {
+    const prefix = freshPrefix();
+    const [a, b] = [open({ prefix }), open({ prefix })];
+    const { signal } = new AbortController();
+    const lease = taken(await a.acquire('n', { holder: 'a', ttlMs: 5_000 }));
+    const handed = b.standBy('n', { holder: 'b', ttlMs: 5_000, signal });
+    expect(await a.offer(lease, { signal })).toBe(true);
+    const before = await revisionNow();
+    await a.release(lease);
+    expect(await handed).toMatchObject({ holder: 'b', fencingToken: BigInt(before + 1) });
+    expect((await keysUnder(prefix)).map((key) => key.slice(prefix.length).replace(/[0-9a-f]{24}/, 'ID'))).toEqual([
+      'leases/n',
+      'sessions/ID',
+      'sessions/ID',
+    ]);
+  });
+
+  it('releases to nobody where the answer to its offer makes no sense, or is an old one', async () => {
+    const prefix = freshPrefix();
+    const [a, b] = [open({ prefix }), open({ prefix })];
+    await etcdctl('put', `${prefix}successors/n`, '{"holder":"old","session":"x","ttlMs":600,"nonce":"y"}');
+    await etcdctl('put', `${prefix}offers/n`, '{"fencingToken":"1"}');
+    const standing = new AbortController();
+    const standby = b.standBy('n', { holder: 'b', ttlMs, signal: standing.signal });
+    const lease = taken(await a.acquire('n', { holder: 'a', ttlMs: 5_000 }));
+    standing.abort(new Error('enough'));
+    await expect(standby).rejects.toThrow('enough');
+    const tired = new AbortController();
+    const offering = a.offer(lease, { signal: tired.signal });
+    await vi.waitFor(async () => expect(await keysUnder(prefix)).not.toContain(`${prefix}successors/n`), 5_000);
+    await etcdctl('put', `${prefix}successors/n`, 'mine');
+    setTimeout(() => tired.abort(new Error('enough')), 200);
+    await expect(offering).rejects.toThrow('enough');
+    await a.release(lease);
+    expect(await keysUnder(`${prefix}leases/`)).toEqual([]);
+    expect(await keysUnder(`${prefix}successors/`)).toEqual([]);
+    expect(await b.acquire('n', { holder: 'b', ttlMs })).toMatchObject({ acquired: true });
+  });
+
+  it('lets a lease end that was handed to one who had gone meanwhile', async () => {
+    const prefix = freshPrefix();
+    const [a, b, c] = [open({ prefix }), open({ prefix }), open({ prefix })];
+    const standing = new AbortController();
+    const lease = taken(await a.acquire('n', { holder: 'a', ttlMs }));
+    const standby = b.standBy('n', { holder: 'b', ttlMs, signal: standing.signal });
+    expect(await a.offer(lease, { signal: new AbortController().signal })).toBe(true);
+    standing.abort(new Error('gone'));
+    await expect(standby).rejects.toThrow('gone');
+    await a.release(lease);
+    expect(await acquiredAfterMs(c, 'n', 5 * ttlMs)).toBeGreaterThan(ttlMs / 4);
+  });
+
   it('writes one key for the renewal of many leases', async () => {
     const prefix = freshPrefix();
     const store = open({ prefix });
@@ -69,17 +146,11 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
     const leases = await Promise.all(
       names.map(async (name) => taken(await store.acquire(name, { holder: 'a', ttlMs: 5_000 }))),
     );
-    const revision = async (): Promise<number> => {
-      const { stdout } = await run('etcdctl', ['--endpoints', server.url, 'get', '/none', '-w', 'json'], {
-        env: { ...process.env, ETCDCTL_API: '3' },
-      });
-      return (JSON.parse(stdout) as { header: { revision: number } }).header.revision;
-    };
-    const before = await revision();
+    const before = await revisionNow();
     for (let round = 0; round < 3; round += 1) {
       expect(await Promise.all(leases.map((lease) => store.renew(lease)))).toEqual(leases.map(() => true));
     }
-    expect((await revision()) - before).toBe(3);
+    expect((await revisionNow()) - before).toBe(3);
   });
 
   it('gives back what it holds when it closes, and refuses work after that', async () => {
@@ -107,9 +178,7 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
 
   it('does not take over a lease whose key somebody else wrote', async () => {
     const prefix = freshPrefix();
-    await run('etcdctl', ['--endpoints', server.url, 'put', `${prefix}leases/n`, 'mine'], {
-      env: { ...process.env, ETCDCTL_API: '3' },
-    });
+    await etcdctl('put', `${prefix}leases/n`, 'mine');
     await expect(open({ prefix }).acquire('n', { holder: 'a', ttlMs })).rejects.toMatchObject({
       code: 'ETCD_RECORD_MALFORMED',
     });
@@ -123,9 +192,7 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
     const watch = store.watch('n', { signal: stop.signal })[Symbol.asyncIterator]();
     await watch.next();
     const next = watch.next();
-    await run('etcdctl', ['--endpoints', server.url, 'del', `${prefix}leases/n`], {
-      env: { ...process.env, ETCDCTL_API: '3' },
-    });
+    await etcdctl('del', `${prefix}leases/n`);
     expect((await next).value).toBeUndefined();
     expect(await store.renew(lease)).toBe(false);
     stop.abort();

@@ -4,7 +4,16 @@
  * each other's probes, as on a segment that is split: leases and lifetimes alone keep them apart.
  */
 import { LatestValueCell, MemoryLeaseStore } from '../../../src/core/index.js';
-import type { Clock, Lease, LeaseAcquisition, LeaseOwner, LeaseStore, Random, Timer } from '../../../src/core/index.js';
+import type {
+  Clock,
+  Lease,
+  LeaseAcquisition,
+  LeaseOwner,
+  LeaseStore,
+  Random,
+  StandByOptions,
+  Timer,
+} from '../../../src/core/index.js';
 import { FakeClock } from '../../../src/testing/index.js';
 import { VipManager } from '../../../src/vip/index.js';
 import type { VipAssignment } from '../../../src/vip/index.js';
@@ -151,7 +160,27 @@ export class SimulatedNode {
       renew: (lease: Lease) => this.#request(() => store.renew(lease)),
       release: (lease: Lease) => this.#request(() => store.release(lease)),
       watch: (name, { signal }) => this.#watch(store.watch(name, { signal }), signal),
+      offer: (lease, options) => this.#request(() => store.offer(lease, options)),
+      standBy: (name, options) => this.#standBy(name, options),
     };
+  }
+
+  /** The answer to an offer is a request of ours: lost where we are cut off, and a process that is frozen sends none. */
+  async #standBy(name: string, options: StandByOptions): Promise<Lease> {
+    const { store, random } = this.#cluster;
+    const lost = new AbortController();
+    const signal = AbortSignal.any([options.signal, lost.signal]);
+    const onSend = (): void => {
+      if (this.cut || this.clock.frozen) lost.abort(new Error('the request was lost'));
+      else options.onSend?.();
+    };
+    const lease = await store.standBy(name, { ...options, signal, onSend });
+    this.#cluster.handovers += 1;
+    do await this.clock.sleep(30 * random.fraction());
+    while (this.cut && !signal.aborted);
+    if (!signal.aborted) return lease;
+    void store.release(lease);
+    throw signal.reason;
   }
 
   async #request<T>(run: () => Promise<T>): Promise<T> {
@@ -191,6 +220,8 @@ export class SimulatedCluster {
   readonly nodes: readonly SimulatedNode[];
   /** Requests are quick and none is lost. */
   calm = false;
+  /** Leases that went from one node to the next in one step. */
+  handovers = 0;
   /** What must never happen, as it did. */
   readonly violations: string[] = [];
   readonly #address: string;
