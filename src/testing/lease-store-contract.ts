@@ -171,7 +171,7 @@ export const leaseStoreContract: readonly LeaseStoreContractCase[] = Object.free
           .then((handed) => arrived.push({ lease: handed, store }), ignore);
       }
       await pass(ttlMs / 10);
-      assert.equal(arrived.length, 0, 'a lease was handed over that nobody had offered');
+      assert.ok(!arrived.some(Boolean), 'a lease was handed over that nobody had offered');
       assert.equal(await a.offer(lease, { signal: stop.signal }), true);
       assert.ok(sends.length > 0, 'a successor was found that never sent anything');
       assert.equal(await a.renew(lease), true, 'an offered lease was not held any more');
