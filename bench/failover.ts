@@ -7,9 +7,10 @@ import type { LeaveSample } from './failover/bgp.js';
 import { keepalivedFailover } from './failover/keepalived.js';
 import { Layer2Rig } from './failover/layer2.js';
 import { addressCount, manyByBgp, manyByLayer2 } from './failover/many.js';
-import { printFailovers, printRows, summarize } from './failover/report.js';
+import { printFailovers, printLeaves, printRows, summarize } from './failover/report.js';
 import type { FailoverSample } from './failover/report.js';
 import { RoutedRig, birdAnnouncer, meshwrightAnnouncer } from './failover/routed-rig.js';
+import type { RouterOptions } from './failover/routed-rig.js';
 
 const argument = (name: string): string | undefined => {
   const index = process.argv.indexOf(name);
@@ -20,63 +21,112 @@ const only = argument('--only');
 const wanted = (part: string): boolean => only === undefined || only.split(',').includes(part);
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
 
-// Namespaces, daemons and their directories go with the process, if it exits and is not ended by the signal.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+/** Prints what is known of the comparison that runs. */
+let printPartial = (): void => undefined;
 
-/** Contenders take turns in every round, and in the next in the opposite order. */
+// Namespaces, daemons and their directories go with the process, if it exits and is not ended by the signal.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    printPartial();
+    process.exit(130);
+  });
+}
+
+/**
+ * Contenders take turns in every round, and in the next in the opposite order. Prints what came of it, also when it fails or
+ * is interrupted half-way.
+ */
 async function takeTurns<Sample>(
   title: string,
   contenders: readonly { readonly name: string; run(): Promise<Sample> }[],
-): Promise<ReadonlyMap<string, readonly Sample[]>> {
+  print: (samples: ReadonlyMap<string, readonly Sample[]>) => void,
+): Promise<void> {
   const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]));
-  for (let round = 1; round <= rounds; round += 1) {
-    for (const { name, run } of round % 2 === 0 ? contenders.toReversed() : contenders) {
-      samples.get(name)?.push(await run());
+  printPartial = () => {
+    printPartial = () => undefined;
+    const begun = [...samples].filter(([, each]) => each.length > 0);
+    if (begun.length > 0) print(new Map(begun));
+  };
+  try {
+    for (let round = 1; round <= rounds; round += 1) {
+      for (const { name, run } of round % 2 === 0 ? contenders.toReversed() : contenders) {
+        samples.get(name)?.push(await run());
+      }
+      progress(`${title}: round ${String(round)} of ${String(rounds)}`);
     }
-    progress(`${title}: round ${String(round)} of ${String(rounds)}`);
+  } finally {
+    printPartial();
   }
-  return samples;
 }
 
 async function routed(): Promise<void> {
   await using rig = await RoutedRig.create(4);
-  const ours = rig.pair(1, '203.0.113.10', meshwrightAnnouncer);
-  const birds = rig.pair(3, '203.0.113.20', birdAnnouncer);
-  if (wanted('bgp')) {
-    for (const [how, what] of [
-      ['kill', 'SIGKILL of what announces and answers (the kernel still closes its connections)'],
-      ['freeze', 'SIGSTOP of them, as when the machine vanishes (only BFD can tell)'],
-    ] as const) {
-      const samples = await takeTurns<FailoverSample>(`BGP with BFD, ${how}`, [
+  const ours = rig.group(1, '203.0.113.10', meshwrightAnnouncer());
+  const birds = rig.group(3, '203.0.113.20', birdAnnouncer);
+  for (const [how, what] of [
+    ['kill', 'SIGKILL of what announces and answers (the kernel still closes its connections)'],
+    ['freeze', 'SIGSTOP of them, as when the machine vanishes (only BFD can tell)'],
+  ] as const) {
+    await takeTurns<FailoverSample>(
+      `BGP with BFD, ${how}`,
+      [
         { name: 'Meshwright, BFD 100 ms x 3', run: () => crash(rig, ours, how) },
         { name: 'BIRD, BFD 100 ms x 3', run: () => crash(rig, birds, how) },
-      ]);
-      printFailovers(
-        `BGP with BFD: ${what}, to the first answer of the other node, a probe every 10 ms`,
-        [...samples].map(([name, each]) => summarize(name, each)),
-      );
-    }
+      ],
+      (samples) =>
+        printFailovers(
+          `BGP with BFD: ${what}, to the first answer of the other node, a probe every 10 ms`,
+          [...samples].map(([name, each]) => summarize(name, each)),
+        ),
+    );
   }
-  if (wanted('leave')) {
-    const samples = await takeTurns('BGP, orderly', [
-      { name: 'Meshwright, 500 ms of GRACEFUL_SHUTDOWN', run: () => leave(rig, ours) },
-      { name: 'BIRD, SIGTERM', run: () => leave(rig, birds) },
-    ]);
-    printRows(
-      'BGP: one of two nodes leaves in order',
-      [...samples].map(([name, each]) => {
-        const total = (count: (sample: LeaveSample) => number): number =>
-          each.reduce((sum, sample) => sum + count(sample), 0);
-        return {
-          '': name,
-          datagrams: total(({ asked }) => asked),
-          lost: total(({ lost }) => lost),
-          'HTTP requests': total(({ requests }) => requests),
-          failed: total(({ failures }) => failures.length),
-          'as in': each.flatMap(({ failures }) => failures)[0] ?? '',
-          rounds: each.length,
-        };
-      }),
+}
+
+async function leaving(): Promise<void> {
+  const print = (title: string) => (samples: ReadonlyMap<string, readonly LeaveSample[]>) =>
+    printLeaves(`BGP: a node leaves in order, ${title}`, samples);
+  {
+    await using rig = await RoutedRig.create(6);
+    const held = rig.group(1, '203.0.113.10', meshwrightAnnouncer());
+    const cut = rig.group(3, '203.0.113.20', meshwrightAnnouncer({ quiesce: false }));
+    const birds = rig.group(5, '203.0.113.30', birdAnnouncer);
+    await takeTurns(
+      'BGP, orderly, two nodes',
+      [
+        { name: 'Meshwright, new connections held', run: () => leave(rig, held) },
+        { name: 'Meshwright, without', run: () => leave(rig, cut) },
+        { name: 'BIRD, SIGTERM', run: () => leave(rig, birds) },
+      ],
+      print('one of two'),
+    );
+  }
+  {
+    await using rig = await RoutedRig.create(4, { honoursShutdown: true });
+    const held = rig.group(1, '203.0.113.10', meshwrightAnnouncer({ drainMs: 500 }));
+    const cut = rig.group(3, '203.0.113.20', meshwrightAnnouncer({ drainMs: 500, quiesce: false }));
+    await takeTurns(
+      'BGP, orderly, two nodes, GRACEFUL_SHUTDOWN',
+      [
+        { name: 'Meshwright, new connections held', run: () => leave(rig, held) },
+        { name: 'Meshwright, without', run: () => leave(rig, cut) },
+      ],
+      print('one of two, 500 ms after GRACEFUL_SHUTDOWN, which the router honours'),
+    );
+  }
+  for (const [options, what] of [
+    [{}, 'hash threshold, the default of Linux'],
+    [{ resilient: true }, 'resilient nexthop groups'],
+  ] as const satisfies readonly (readonly [RouterOptions, string])[]) {
+    await using rig = await RoutedRig.create(3, options);
+    const held = rig.group(1, '203.0.113.10', meshwrightAnnouncer(), 3);
+    await takeTurns(
+      `BGP, orderly, three nodes, ${what}`,
+      [
+        { name: 'Meshwright, held, the first leaves', run: () => leave(rig, held, 0) },
+        { name: 'Meshwright, held, the middle one', run: () => leave(rig, held, 1) },
+        { name: 'Meshwright, held, the last', run: () => leave(rig, held, 2) },
+      ],
+      print(`one of three, a router with ${what}`),
     );
   }
 }
@@ -88,14 +138,18 @@ async function layer2(): Promise<void> {
     ['handover', 'stop', 'the owner’s manager ends in order'],
   ] as const) {
     if (!wanted(part)) continue;
-    const samples = await takeTurns<FailoverSample>(`layer 2, ${how}`, [
-      { name: 'Meshwright, leases of 1.2 s in etcd', run: () => rig.failover(how) },
-      { name: 'keepalived, default (1 s, VRRP 2)', run: () => keepalivedFailover({ how }) },
-      { name: 'keepalived, 0.1 s, VRRP 3', run: () => keepalivedFailover({ how, advertSeconds: 0.1 }) },
-    ]);
-    printFailovers(
-      `layer 2: ${what}, to the first answer of the other node, a probe every 10 ms`,
-      [...samples].map(([name, each]) => summarize(name, each)),
+    await takeTurns<FailoverSample>(
+      `layer 2, ${how}`,
+      [
+        { name: 'Meshwright, leases of 1.2 s in etcd', run: () => rig.failover(how) },
+        { name: 'keepalived, default (1 s, VRRP 2)', run: () => keepalivedFailover({ how }) },
+        { name: 'keepalived, 0.1 s, VRRP 3', run: () => keepalivedFailover({ how, advertSeconds: 0.1 }) },
+      ],
+      (samples) =>
+        printFailovers(
+          `layer 2: ${what}, to the first answer of the other node, a probe every 10 ms`,
+          [...samples].map(([name, each]) => summarize(name, each)),
+        ),
     );
   }
 }
@@ -114,6 +168,7 @@ async function many(): Promise<void> {
   );
 }
 
-if (wanted('bgp') || wanted('leave')) await routed();
+if (wanted('bgp')) await routed();
+if (wanted('leave')) await leaving();
 if (wanted('l2') || wanted('handover')) await layer2();
 if (wanted('many')) await many();

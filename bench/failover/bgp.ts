@@ -4,19 +4,19 @@ import { until } from '../../test/vip/peers/until.js';
 import { AskingClient, monotonicMs } from './client.js';
 import type { FailoverSample } from './report.js';
 import { RequestingClient } from './requesting.js';
-import type { Pair, RoutedRig } from './routed-rig.js';
+import type { Group, RoutedRig } from './routed-rig.js';
 
-/** Kills, or freezes, the node that the client is answered by. */
-export async function crash(rig: RoutedRig, pair: Pair, how: 'kill' | 'freeze'): Promise<FailoverSample> {
-  await pair.ready();
-  using client = new AskingClient(rig.client, pair.vip);
+/** Kills, or freezes, that one of two nodes which the client is answered by. */
+export async function crash(rig: RoutedRig, group: Group, how: 'kill' | 'freeze'): Promise<FailoverSample> {
+  await group.ready();
+  using client = new AskingClient(rig.client, group.vip);
   const owner = await currentOwner(client);
   await delay(Math.random() * 100);
   const sinceMs = monotonicMs();
-  pair[how](owner);
-  const { answeredMs } = await client.answerOf(pair.other(owner), { sinceMs });
+  group[how](owner);
+  const { answeredMs } = await client.answerOf(group.other(owner), { sinceMs });
   await delay(50);
-  if (how === 'freeze') pair.kill(owner);
+  if (how === 'freeze') group.kill(owner);
   return { failoverMs: answeredMs - sinceMs, lost: client.unanswered(sinceMs, answeredMs).length };
 }
 
@@ -24,32 +24,43 @@ export interface LeaveSample {
   /** Datagrams, one every millisecond from one port, and how many of them got no answer. */
   readonly asked: number;
   readonly lost: number;
-  /** HTTP requests, eight at a time, each on a connection of its own. */
+  /** HTTP requests, each on a connection of its own: eight at a time answered at once, and 32 at a time after 20 ms. */
   readonly requests: number;
   readonly failures: readonly string[];
+  /** The slowest of those that were answered, and how many took longer than half a second. */
+  readonly longestMs: number;
+  readonly waited: number;
 }
 
-/** Ends one of two nodes in order, under load that the router spreads over both. */
-export async function leave(rig: RoutedRig, pair: Pair): Promise<LeaveSample> {
-  await pair.ready();
-  using client = new AskingClient(rig.client, pair.vip, 1);
-  const requesting = new RequestingClient(rig.client, pair.vip, 8);
+/** Ends a node in order, under load that the router spreads over all: the `leaving` one, or that which answers datagrams. */
+export async function leave(rig: RoutedRig, group: Group, leaving?: number): Promise<LeaveSample> {
+  await group.ready();
+  using client = new AskingClient(rig.client, group.vip, 1);
+  const clients = [
+    new RequestingClient(rig.client, group.vip, { atOnce: 8, answeredAfterMs: 0 }),
+    new RequestingClient(rig.client, group.vip, { atOnce: 32, answeredAfterMs: 20 }),
+  ];
   const owner = await currentOwner(client);
   await delay(300);
   const sinceMs = monotonicMs();
-  await pair.stop(owner);
-  await until('the router has one path', async () => (await rig.pathCount(pair.vip)) === 1, { everyMs: 20 });
-  await client.answerOf(pair.other(owner), { sinceMs });
-  await delay(500);
+  await group.stop(leaving === undefined ? owner : (group.nodes[leaving]?.name ?? ''));
+  const left = group.nodes.length - 1;
+  await until('the router has one path less', async () => (await rig.pathCount(group.vip)) === left, { everyMs: 20 });
+  // Until the last SYN has been sent again.
+  await delay(1500);
   const untilMs = monotonicMs() - 200;
-  const { answered, failures } = await requesting.end();
+  const requested = await Promise.all(clients.map((each) => each.end()));
   return {
     lost: client.unanswered(sinceMs, untilMs).length,
     asked: client.asked.filter((askedMs) => askedMs >= sinceMs && askedMs < untilMs).length,
-    requests: Object.values(answered).reduce((sum, count) => sum + count, 0),
-    failures,
+    requests: requested.flatMap(({ answered, failures }) => [...Object.values(answered), failures.length]).reduce(sum),
+    failures: requested.flatMap(({ failures }) => failures),
+    longestMs: Math.max(...requested.map(({ longestMs }) => longestMs)),
+    waited: requested.map(({ waited }) => waited).reduce(sum),
   };
 }
+
+const sum = (a: number, b: number): number => a + b;
 
 async function currentOwner(client: AskingClient): Promise<string> {
   await until('the client is answered', () => client.answers.length > 20, { everyMs: 20 });

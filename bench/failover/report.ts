@@ -1,4 +1,7 @@
 /** Rounds of a failover, and what they say together. */
+import { loadavg } from 'node:os';
+import type { LeaveSample } from './bgp.js';
+
 export interface FailoverSample {
   /** From the signal to the first answer of the other node. */
   readonly failoverMs: number;
@@ -40,7 +43,7 @@ export function summarize(name: string, samples: readonly FailoverSample[]): Fai
 /** A table with a title; one JSON object a table with `--json`. */
 export function printRows(title: string, rows: readonly Readonly<Record<string, string | number>>[]): void {
   if (process.argv.includes('--json')) {
-    process.stdout.write(`${JSON.stringify({ title, node: process.version, rows })}\n`);
+    process.stdout.write(`${JSON.stringify({ title, node: process.version, load: loadavg()[0], rows })}\n`);
     return;
   }
   const columns = Object.keys(rows[0] ?? {});
@@ -48,7 +51,7 @@ export function printRows(title: string, rows: readonly Readonly<Record<string, 
     typeof value === 'number' ? (Number.isInteger(value) ? String(value) : value.toFixed(1)) : (value ?? '');
   const table = [columns, ...rows.map((row) => columns.map((column) => shown(row[column])))];
   const widths = columns.map((_, index) => Math.max(...table.map((row) => row[index]?.length ?? 0)));
-  process.stdout.write(`\n${title} (Node ${process.version})\n`);
+  process.stdout.write(`\n${title} (Node ${process.version}, load ${loadavg()[0]?.toFixed(1) ?? ''})\n`);
   for (const row of table) {
     const cells = row.map((cell, index) =>
       index === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[index] ?? 0),
@@ -69,5 +72,26 @@ export function printFailovers(title: string, rows: readonly FailoverRow[]): voi
       'most lost': row.mostLost,
       rounds: row.rounds,
     })),
+  );
+}
+
+export function printLeaves(title: string, samples: ReadonlyMap<string, readonly LeaveSample[]>): void {
+  printRows(
+    title,
+    [...samples].map(([name, each]) => {
+      const total = (count: (sample: LeaveSample) => number): number =>
+        each.reduce((sum, sample) => sum + count(sample), 0);
+      return {
+        '': name,
+        datagrams: total(({ asked }) => asked),
+        lost: total(({ lost }) => lost),
+        'HTTP requests': total(({ requests }) => requests),
+        failed: total(({ failures }) => failures.length),
+        'as in': each.flatMap(({ failures }) => failures)[0] ?? '',
+        'over 0.5 s': total(({ waited }) => waited),
+        'longest ms': Math.round(Math.max(...each.map(({ longestMs }) => longestMs))),
+        rounds: each.length,
+      };
+    }),
   );
 }

@@ -1,30 +1,37 @@
-// Requests a page again and again, each on a connection of its own, until SIGTERM; then prints a line of JSON:
-// how many were answered, by whom, and what went wrong. <ip> <port> <atOnce>
+// Requests a page again and again, each on a connection of its own, until SIGTERM; then prints a line of JSON: how many
+// were answered, by whom, what went wrong, how long the slowest took, and how many took longer than half a second.
+// <ip> <port> <atOnce> <answeredAfterMs>
 import { Agent, request } from 'node:http';
 
-const [ip = '', port = '', atOnce = ''] = process.argv.slice(2);
+const [ip = '', port = '', atOnce = '', answeredAfterMs = ''] = process.argv.slice(2);
 const agent = new Agent({ keepAlive: false });
 const answered = {};
 const failures = [];
+let longestMs = 0;
+let waited = 0;
 let stopping = false;
 
 const once = () =>
   new Promise((resolve) => {
+    const startMs = performance.now();
     const fail = (error) => {
       failures.push(error.message);
       resolve();
     };
-    request({ host: ip, port: Number(port), agent, timeout: 2000 }, (response) => {
+    request({ host: ip, port: Number(port), path: `/${answeredAfterMs}`, agent, timeout: 5000 }, (response) => {
       let name = '';
       response.on('data', (chunk) => (name += chunk));
       response.once('error', fail);
       response.once('end', () => {
         answered[name] = (answered[name] ?? 0) + 1;
+        const tookMs = performance.now() - startMs;
+        longestMs = Math.max(longestMs, tookMs);
+        if (tookMs > 500) waited += 1;
         resolve();
       });
     })
       .once('timeout', function () {
-        this.destroy(new Error('no answer within 2 s'));
+        this.destroy(new Error('no answer within 5 s'));
       })
       .once('error', fail)
       .end();
@@ -34,4 +41,4 @@ const worker = async () => {
 };
 process.once('SIGTERM', () => (stopping = true));
 await Promise.all(Array.from({ length: Number(atOnce) }, worker));
-process.stdout.write(`${JSON.stringify({ answered, failures })}\n`);
+process.stdout.write(`${JSON.stringify({ answered, failures, longestMs, waited })}\n`);

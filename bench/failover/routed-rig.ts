@@ -1,6 +1,6 @@
 /**
- * A router (BIRD) with equal-cost paths to pairs of nodes, and a client behind it: all in namespaces that are gone
- * afterwards. Every contender has two nodes that announce the same address, which its client asks.
+ * A router (BIRD) with equal-cost paths to groups of nodes, and a client behind it: all in namespaces that are gone
+ * afterwards. Every contender has two nodes or more that announce the same address, which its client asks.
  */
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,7 +9,8 @@ import type { NetNamespace } from 'meshwright/testing';
 import { Bird } from '../../test/vip/peers/bird.js';
 import { until } from '../../test/vip/peers/until.js';
 import { startAnswering } from './client.js';
-import { startServing } from './requesting.js';
+import { servePort, startServing } from './requesting.js';
+import { ResilientPaths, birdTable } from './resilient-paths.js';
 import { VipAgent } from './vip-agent-process.js';
 
 export const bfdIntervalMs = 100;
@@ -18,12 +19,12 @@ export const routerAs = 64_512;
 export const nodeAs = 64_513;
 const routerIp = '10.20.0.254';
 
-/** What announces: a process of a node, and the way to end it. */
+/** What announces and serves: processes of a node, and the ways to end them. */
 export interface Announcer {
   kill(): void;
   /** SIGSTOP: not a byte more, and no connection is closed, as when the machine itself is gone. */
   freeze(): void;
-  /** Resolves when it has ended in order. */
+  /** Resolves when it has ended in order: the announcement first, and only then what serves. */
   stop(): Promise<void>;
 }
 
@@ -35,13 +36,13 @@ export interface RigNode {
   readonly namespace: NetNamespace;
 }
 
-/** Two nodes with one address. */
-export class Pair {
+/** Nodes with one address. */
+export class Group {
   readonly vip: string;
   readonly nodes: readonly RigNode[];
   readonly #rig: RoutedRig;
   readonly #factory: AnnouncerFactory;
-  readonly #running = new Map<string, { readonly announcer: Announcer; readonly servers: readonly ChildProcess[] }>();
+  readonly #running = new Map<string, { readonly announcer: Announcer; readonly answering: ChildProcess }>();
 
   constructor(rig: RoutedRig, vip: string, nodes: readonly RigNode[], factory: AnnouncerFactory) {
     this.#rig = rig;
@@ -50,14 +51,14 @@ export class Pair {
     this.#factory = factory;
   }
 
-  /** Starts what does not run, and waits until the router uses both nodes and BFD guards them. */
+  /** Starts what does not run, and waits until the router uses all nodes and BFD guards them. */
   async ready(): Promise<void> {
     for (const node of this.nodes) {
       if (this.#running.has(node.name)) continue;
-      const servers = [await startAnswering(node.namespace, node.name), await startServing(node.namespace, node.name)];
-      this.#running.set(node.name, { announcer: await this.#factory(node, this.vip), servers });
+      const answering = await startAnswering(node.namespace, node.name);
+      this.#running.set(node.name, { announcer: await this.#factory(node, this.vip), answering });
     }
-    await until(`the router reaches ${this.vip} by both nodes`, async () => this.#rig.guards(this.vip, this.nodes), {
+    await until(`the router reaches ${this.vip} by all nodes`, async () => this.#rig.guards(this.vip, this.nodes), {
       timeoutMs: 30_000,
       everyMs: 50,
       seen: () => this.#rig.bird.birdc('show bfd sessions'),
@@ -81,14 +82,14 @@ export class Pair {
     const running = this.#running.get(name);
     this.#running.delete(name);
     running?.announcer.kill();
-    for (const server of running?.servers ?? []) server.kill('SIGKILL');
+    running?.answering.kill('SIGKILL');
   }
 
   /** As if the machine had vanished: connections stay open, and nothing is said. `kill` it afterwards. */
   freeze(name: string): void {
     const running = this.#running.get(name);
     running?.announcer.freeze();
-    for (const server of running?.servers ?? []) server.kill('SIGSTOP');
+    running?.answering.kill('SIGSTOP');
   }
 
   /** In order: the announcement ends, and only then what answers. */
@@ -96,8 +97,15 @@ export class Pair {
     const running = this.#running.get(name);
     this.#running.delete(name);
     await running?.announcer.stop();
-    for (const server of running?.servers ?? []) server.kill('SIGKILL');
+    running?.answering.kill('SIGKILL');
   }
+}
+
+export interface RouterOptions {
+  /** Flows stay with their node as long as that is there (nexthop groups of Linux of type `resilient`). Default false. */
+  readonly resilient?: boolean | undefined;
+  /** Prefers other paths as soon as GRACEFUL_SHUTDOWN is announced. Default false, as that takes a policy. */
+  readonly honoursShutdown?: boolean | undefined;
 }
 
 export class RoutedRig implements AsyncDisposable {
@@ -106,6 +114,7 @@ export class RoutedRig implements AsyncDisposable {
   readonly #lab: NetnsLab;
   readonly #router: NetNamespace;
   readonly #nodes: readonly RigNode[];
+  readonly #resilient: ResilientPaths | undefined;
 
   private constructor(
     lab: NetnsLab,
@@ -113,15 +122,17 @@ export class RoutedRig implements AsyncDisposable {
     client: NetNamespace,
     bird: Bird,
     nodes: readonly RigNode[],
+    resilient: ResilientPaths | undefined,
   ) {
     this.#lab = lab;
     this.#router = router;
     this.client = client;
     this.bird = bird;
     this.#nodes = nodes;
+    this.#resilient = resilient;
   }
 
-  static async create(nodeCount: number): Promise<RoutedRig> {
+  static async create(nodeCount: number, options: RouterOptions = {}): Promise<RoutedRig> {
     const lab = await NetnsLab.create();
     try {
       const router = await lab.namespace('router', {
@@ -147,17 +158,19 @@ export class RoutedRig implements AsyncDisposable {
         await namespace.route('default', { via: routerIp });
         nodes.push({ name: `node${String(index)}`, ip, namespace });
       }
-      const bird = await Bird.start(router, routerConfiguration(nodes.map(({ ip }) => ip)));
-      return new RoutedRig(lab, router, client, bird, nodes);
+      const addresses = nodes.map(({ ip }) => ip);
+      const bird = await Bird.start(router, routerConfiguration(addresses, options));
+      const resilient = options.resilient === true ? await ResilientPaths.create(router, addresses, 'br0') : undefined;
+      return new RoutedRig(lab, router, client, bird, nodes, resilient);
     } catch (error) {
       await lab.close();
       throw error;
     }
   }
 
-  /** Two nodes, from the `first` (1-based) on, that announce `vip`. */
-  pair(first: number, vip: string, factory: AnnouncerFactory): Pair {
-    return new Pair(this, vip, this.#nodes.slice(first - 1, first + 1), factory);
+  /** As many nodes as `count` (default two), from the `first` (1-based) on, that announce `vip`. */
+  group(first: number, vip: string, factory: AnnouncerFactory, count = 2): Group {
+    return new Group(this, vip, this.#nodes.slice(first - 1, first - 1 + count), factory);
   }
 
   /** Whether the kernel of the router has a path by each of the nodes, and BFD is up with each. */
@@ -175,6 +188,7 @@ export class RoutedRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#resilient?.[Symbol.dispose]();
     await this.bird[Symbol.asyncDispose]();
     await this.#lab.close();
   }
@@ -195,23 +209,30 @@ export function bgpOptions(routerId: string, router: string): object {
   };
 }
 
-/** Meshwright: a `VipManager`, which also puts the address on `lo`. */
-export const meshwrightAnnouncer: AnnouncerFactory = async (node, ip) => {
-  const agent = await VipAgent.start(node.namespace, {
-    manager: { node: node.name, drainMs: 500, bgp: bgpOptions(node.ip, routerIp) },
-    assignments: [{ name: 'bench', addresses: [ip], mode: 'bgp' }],
-  });
-  return {
-    kill: () => void agent.child.kill('SIGKILL'),
-    freeze: () => void agent.child.kill('SIGSTOP'),
-    stop: () => agent.end('SIGTERM'),
+/** Meshwright: a `VipManager`, which also puts the address on `lo`, in the process that serves it. */
+export function meshwrightAnnouncer(
+  options: { readonly quiesce?: boolean; readonly drainMs?: number } = {},
+): AnnouncerFactory {
+  const { quiesce = true, drainMs = 0 } = options;
+  return async (node, ip) => {
+    const agent = await VipAgent.start(node.namespace, {
+      manager: { node: node.name, drainMs, bgp: bgpOptions(node.ip, routerIp) },
+      serve: { name: node.name, port: servePort, quiesce },
+      assignments: [{ name: 'bench', addresses: [ip], mode: 'bgp' }],
+    });
+    return {
+      kill: () => void agent.child.kill('SIGKILL'),
+      freeze: () => void agent.child.kill('SIGSTOP'),
+      stop: () => agent.end('SIGTERM'),
+    };
   };
-};
+}
 
 /** BIRD in the same role, with the same timers. */
 export const birdAnnouncer: AnnouncerFactory = async (node, ip) => {
   // It stays where it is when BIRD goes.
   await node.namespace.address('lo', `${ip}/32`).catch(() => undefined);
+  const serving = await startServing(node.namespace, node.name);
   const bird = await Bird.start(
     node.namespace,
     `router id ${node.ip};
@@ -225,12 +246,17 @@ protocol bgp r { local ${node.ip} as ${String(nodeAs)}; neighbor ${routerIp} as 
   return {
     kill: () => {
       bird.signal('SIGKILL');
+      serving.kill('SIGKILL');
       void bird[Symbol.asyncDispose]();
     },
-    freeze: () => bird.signal('SIGSTOP'),
+    freeze: () => {
+      bird.signal('SIGSTOP');
+      serving.kill('SIGSTOP');
+    },
     stop: async () => {
       await bird.stop('SIGTERM');
       await bird[Symbol.asyncDispose]();
+      serving.kill('SIGKILL');
     },
   };
 };
@@ -238,19 +264,28 @@ protocol bgp r { local ${node.ip} as ${String(nodeAs)}; neighbor ${routerIp} as 
 export const bfdTimers = `min rx interval ${String(bfdIntervalMs)} ms; min tx interval ${String(bfdIntervalMs)} ms; multiplier ${String(bfdMultiplier)};`;
 export const bgpTimers = 'bfd on; hold time 9; connect retry time 1; connect delay time 1; error wait time 1, 2;';
 
-function routerConfiguration(nodes: readonly string[]): string {
+function routerConfiguration(
+  nodes: readonly string[],
+  { resilient = false, honoursShutdown = false }: RouterOptions,
+): string {
+  const shutdown = honoursShutdown ? 'if (65535, 0) ~ bgp_community then bgp_local_pref = 0;' : '';
   return `router id ${routerIp};
 protocol device { scan time 2; }
 protocol direct { ipv4; interface "br0"; }
-protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; merge paths yes limit 16; }
+protocol kernel { ${resilient ? `kernel table ${String(birdTable)};` : ''} ipv4 { import none; export where source = RTS_BGP; }; merge paths yes limit 16; }
 protocol bfd { interface "br0" { ${bfdTimers} }; }
+filter addresses {
+  if net !~ [ 203.0.113.0/24{32,32}, 198.51.100.0/24{32,32}, 198.18.0.0/15{32,32} ] then reject;
+  ${shutdown}
+  accept;
+}
 ${nodes
   .map(
     (
       ip,
       index,
     ) => `protocol bgp n${String(index + 1)} { local ${routerIp} as ${String(routerAs)}; neighbor ${ip} as ${String(nodeAs)}; ${bgpTimers}
-  ipv4 { import where net ~ [ 203.0.113.0/24{32,32}, 198.51.100.0/24{32,32}, 198.18.0.0/15{32,32} ]; export none; }; }`,
+  ipv4 { import filter addresses; export none; }; }`,
   )
   .join('\n')}
 `;

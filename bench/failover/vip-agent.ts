@@ -1,14 +1,17 @@
 /**
- * A node with a `VipManager`, to be killed or ended in order. One JSON argument; `ready <resident MiB>` once it is made,
+ * A node with a `VipManager`, to be killed or ended in order, that may serve its addresses by HTTP. One JSON argument; `ready <resident MiB>` once it is made,
  * `applied <ms>`, and `announcing <n> <ms since ready>` whenever the number of addresses that it announces has changed.
  */
+import { createServer } from 'node:http';
+import { socketAddress } from '../../src/core/index.js';
 import { EtcdLeaseStore } from '../../src/etcd/index.js';
-import { VipManager } from '../../src/vip/vip-manager.js';
-import type { VipManagerOptions } from '../../src/vip/options.js';
-import type { VipAssignment } from '../../src/vip/vip-assignment.js';
+import { VipListener, VipManager } from '../../src/vip/index.js';
+import type { VipAssignment, VipManagerOptions } from '../../src/vip/index.js';
 
 interface AgentOptions {
   readonly manager: VipManagerOptions;
+  /** HTTP on all assigned addresses. */
+  readonly serve?: { readonly name: string; readonly port: number; readonly quiesce: boolean };
   readonly etcd?: string;
   readonly assignments: readonly VipAssignment[];
 }
@@ -16,9 +19,30 @@ interface AgentOptions {
 // The manager alone does not keep a process alive.
 setInterval(() => undefined, 60_000);
 
-const { manager, etcd, assignments } = JSON.parse(process.argv[2] ?? '{}') as AgentOptions;
+const { manager, serve, etcd, assignments } = JSON.parse(process.argv[2] ?? '{}') as AgentOptions;
 const leases = etcd === undefined ? undefined : new EtcdLeaseStore({ endpoints: [etcd] });
-const vips = await VipManager.create({ ...manager, leases });
+const listeners = new Map<string, VipListener>();
+if (serve !== undefined) {
+  const http = createServer((request, response) => {
+    const waitMs = Number(request.url?.slice(1));
+    if (waitMs > 0) setTimeout(() => response.end(serve.name), waitMs);
+    else response.end(serve.name);
+  });
+  for (const ip of assignments.flatMap(({ addresses }) => addresses)) {
+    const listener = await VipListener.listen({
+      address: socketAddress(ip, serve.port),
+      onConnection: ({ socket }) => {
+        http.emit('connection', socket);
+        socket.resume();
+      },
+    });
+    listeners.set(ip, listener);
+  }
+}
+const vips = await VipManager.create({
+  ...{ ...manager, leases },
+  quiesce: serve?.quiesce === true ? (ip, options) => listeners.get(ip)?.quiesce(options) : undefined,
+});
 process.once('SIGTERM', () => {
   void (async () => {
     await vips.close();

@@ -2,16 +2,21 @@ import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** One listener for all: as many daemons as a test needs are no leak. */
+const open = new Set<ScratchDirectory>();
+const removeAll = (): void => {
+  for (const directory of open) directory[Symbol.dispose]();
+};
+
 /** A directory of its own for a daemon's sockets, logs and configuration; removed when disposed of, or when the process exits. */
 export class ScratchDirectory implements Disposable {
   readonly path: string;
-  readonly #remove = (): void => rmSync(this.path, { recursive: true, force: true });
 
   constructor(label: string, owner?: { readonly uid: number; readonly gid: number }) {
     this.path = mkdtempSync(join(tmpdir(), `meshwright-${label}-`));
-    process.once('exit', this.#remove);
+    if (open.size === 0) process.on('exit', removeAll);
+    open.add(this);
     if (owner !== undefined) chownSync(this.path, owner.uid, owner.gid);
-    process.once('exit', this.#remove);
   }
 
   file(name: string): string {
@@ -19,7 +24,8 @@ export class ScratchDirectory implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    process.off('exit', this.#remove);
-    this.#remove();
+    open.delete(this);
+    if (open.size === 0) process.off('exit', removeAll);
+    rmSync(this.path, { recursive: true, force: true });
   }
 }
