@@ -58,9 +58,10 @@ describeRequiring({ netns: true }, 'NetnsLab', () => {
     });
     const [interruptedPath, killedPath] = await Promise.all([lineOf(interrupted), lineOf(killed)]);
     expect(existsSync(interruptedPath)).toBe(true);
+    const ended = Promise.all([once(interrupted, 'exit'), once(killed, 'exit')]);
     interrupted.kill('SIGINT');
     killed.kill('SIGKILL');
-    await Promise.all([once(interrupted, 'exit'), once(killed, 'exit')]);
+    await ended;
     expect(existsSync(interruptedPath)).toBe(false);
     expect(existsSync(killedPath)).toBe(true);
     await using lab = await NetnsLab.create();
@@ -78,8 +79,9 @@ describeRequiring({ netns: true }, 'NetnsLab', () => {
       'once',
     ]);
     const nested = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(nested, 'exit');
     const path = await lineOf(nested);
-    const [status] = (await once(nested, 'exit')) as [number];
+    const [status] = (await ended) as [number];
     expect(status).toBe(0);
     expect(path).toMatch(/^\/run\/netns\/mwlab-/);
     expect(readdirSync('/run/netns').filter((name) => name.startsWith('mwlab-'))).toEqual(before);

@@ -177,7 +177,7 @@ COMMIT
 
 /** What `curl` in `namespace` gets: the body, or why it failed. */
 export async function get(namespace: NetNamespace, url: string, ...options: readonly string[]): Promise<string> {
-  const args = ['-sS', '-g', '--max-time', '1.5', ...options, url];
+  const args = ['-sS', '-g', '--max-time', '3', ...options, url];
   const { status, stdout, stderr } = await namespace.exec('curl', args, { allowFailure: true });
   if (status === 0) return stdout.trim();
   // 7: the connection was refused at once. 52, 55, 56: it was reset after it was made. 28: no answer.

@@ -57,14 +57,14 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'g
     expect(watch.lost).toBe(0);
     // An orderly end is none of this: the routes go at once.
     await again.close();
-    await lab.untilNextHops(vip, [], 2000);
+    await lab.untilNextHops(vip, [], 8000);
   });
 
   test('a restarted speaker that never says that it is complete is complete by itself', async () => {
     await using lab = await RouterLab.create();
     await using _bird = await Bird.start(lab.router, config);
     const { speaker, events } = await lab.speaker(1, {
-      gracefulRestart: { restarting: true, routesCompleteWithinMs: 1500 },
+      gracefulRestart: { restarting: true, routesCompleteWithinMs: 4000 },
     });
     await untilState(speaker, 'established');
     const sent = (): boolean =>
@@ -108,7 +108,7 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'g
     expect(looks.filter((hops) => hops.join() !== '10.20.0.1')).toEqual([]);
     // An orderly end withdraws.
     await second.stop('SIGTERM');
-    await lab.untilNextHops(vip, [], 3000);
+    await lab.untilNextHops(vip, [], 8000);
   });
 
   test('without graceful restart the routes go with the process', async () => {
@@ -118,7 +118,8 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'birdc'] }, 'g
     speaker.announce({ prefix: vip });
     await lab.untilNextHops(vip, ['10.20.0.1']);
     speaker.destroy();
-    await lab.untilNextHops(vip, [], 2000);
+    // Far below the restart time of 10 s, for which they would be kept otherwise.
+    await lab.untilNextHops(vip, [], 6000);
   });
 
   test('the peer restarts: it is told everything again, and its kernel keeps the route meanwhile', async () => {

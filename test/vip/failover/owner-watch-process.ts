@@ -25,12 +25,22 @@ async function has(socket: NetlinkSocket): Promise<boolean> {
   });
 }
 
+async function having(): Promise<readonly string[]> {
+  const found = await Promise.all(sockets.map(async ({ label, socket }) => ((await has(socket)) ? [label] : [])));
+  return found.flat();
+}
+
 let before: string | undefined;
 let dueMs = systemClock.monotonicMs();
 let late = 0;
 async function look(): Promise<void> {
-  const found = await Promise.all(sockets.map(async ({ label, socket }) => ((await has(socket)) ? label : undefined)));
-  const owners = found.filter((label) => label !== undefined).join(',');
+  let found = await having();
+  // One after the other was asked, and it may have moved in between: two have it when a second look finds both again.
+  if (found.length > 1) {
+    const again = await having();
+    found = found.filter((label) => again.includes(label));
+  }
+  const owners = found.join(',');
   if (owners !== before) process.stdout.write(`${String(monotonicMs())} ${owners}\n`);
   before = owners;
   dueMs += Number(interval);

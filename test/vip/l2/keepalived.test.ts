@@ -19,7 +19,7 @@ describeRequiring({ netns: true, native: true, commands: ['keepalived', 'bash'] 
     const config = vrrpInstance({ priority: 100, addresses: [`${ip}/24`], advertSeconds: 0.1 });
     {
       await using _keepalived = await Keepalived.start(theirs.namespace, config);
-      await expect.poll(() => agent.probe(ip), { timeout: 5000 }).toMatchObject({ free: false, mac: theirs.mac });
+      await expect.poll(() => agent.probe(ip), { timeout: 15_000 }).toMatchObject({ free: false, mac: theirs.mac });
       await client.namespace.exec('bash', ['-c', `echo x > /dev/udp/${ip}/9`]);
       await expect.poll(() => neighbour(client, ip)).toBe(theirs.mac);
     }
@@ -27,11 +27,11 @@ describeRequiring({ netns: true, native: true, commands: ['keepalived', 'bash'] 
     expect(await agent.probe(ip)).toEqual({ free: true });
     await ours.namespace.address('eth0', `${ip}/24`);
     await agent.tell({ op: 'announce', ip });
-    await expect.poll(() => neighbour(client, ip), { interval: 5, timeout: 200 }).toBe(ours.mac);
+    await expect.poll(() => neighbour(client, ip), { interval: 5, timeout: 900 }).toBe(ours.mac);
     // Configured wrongly, it claims an address that is ours: with every volley of its gratuitous ARP.
     await using _again = await Keepalived.start(theirs.namespace, config);
     await expect
-      .poll(async () => (await agent.tell({ op: 'conflicts' })) as unknown[], { timeout: 10_000 })
+      .poll(async () => (await agent.tell({ op: 'conflicts' })) as unknown[], { timeout: 15_000 })
       .toContainEqual({ mac: theirs.mac });
     expect((await agent.events('vip.l2-conflict')).filter(({ defended }) => defended).length).toBeGreaterThan(0);
   });
@@ -47,7 +47,7 @@ describeRequiring({ netns: true, native: true, commands: ['keepalived', 'bash'] 
       vrrpInstance({ priority: 100, addresses, advertSeconds: 0.1 }),
     );
     await expect
-      .poll(async () => (await agent.tell({ op: 'conflicts' })) as unknown[], { timeout: 10_000 })
+      .poll(async () => (await agent.tell({ op: 'conflicts' })) as unknown[], { timeout: 15_000 })
       .toContainEqual({ mac: theirs.mac });
     expect(await agent.probe(ip6)).toMatchObject({ free: false, mac: theirs.mac });
   });

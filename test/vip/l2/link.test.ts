@@ -13,6 +13,8 @@ const hostileStation = fileURLToPath(new URL('./support/hostile-station.ts', imp
 const run = promisify(execFile);
 const vips = { 4: '10.20.0.100', 6: 'fd20::100' } as const;
 const families = [4, 6] as const;
+/** At once, and not by the next of a burst, which comes after a second: what lies between is what a busy machine may take to look. */
+const atOnce = { interval: 5, timeout: 900 } as const;
 
 /** Makes the station's kernel ask for `ip` and remember the answer. */
 async function learn(station: Station, ip: string): Promise<void> {
@@ -89,13 +91,13 @@ describeRequiring(needs, 'a link', () => {
     await new Promise((resolve) => void setTimeout(resolve, 300));
     expect(await neighbour(client, ip)).toBe(a.mac);
     await agentB.tell({ op: 'announce', ip });
-    await expect.poll(() => neighbour(client, ip), { interval: 5, timeout: 200 }).toBe(b.mac);
+    await expect.poll(() => neighbour(client, ip), atOnce).toBe(b.mac);
     await agentB.tell({ op: 'stop', ip });
     // And back.
     await take(b, ip);
     await give(a, ip);
     await agentA.tell({ op: 'announce', ip });
-    await expect.poll(() => neighbour(client, ip), { interval: 5, timeout: 200 }).toBe(a.mac);
+    await expect.poll(() => neighbour(client, ip), atOnce).toBe(a.mac);
     await agentA.tell({ op: 'stop', ip });
     await take(a, ip);
   });
@@ -105,7 +107,8 @@ describeRequiring(needs, 'a link', () => {
     const ip = vips[family];
     await agentA.tell({ op: 'announce', ip });
     await client.namespace.ip('neigh', 'replace', ip, 'lladdr', '02:00:00:00:00:99', 'dev', 'eth0', 'nud', 'stale');
-    await expect.poll(() => neighbour(client, ip), { timeout: 1500 }).toBe(a.mac);
+    // The last of it comes after five seconds, the next repeat after thirty.
+    await expect.poll(() => neighbour(client, ip), { timeout: 4500 }).toBe(a.mac);
     await agentA.tell({ op: 'stop', ip });
   });
 
@@ -124,13 +127,13 @@ describeRequiring(needs, 'a link', () => {
       await expect.poll(async () => (await agentA.events('vip.l2-link')).at(-1)?.up).toBe(false);
       await expect(agentA.probe('10.20.0.101')).rejects.toMatchObject({ code: 'VIP_L2_LINK_DOWN' });
       await segment.switch.ip('link', 'set', segment.port(a), 'up');
-      await expect.poll(() => neighbour(client, ip), { interval: 20, timeout: 2500 }).toBe(a.mac);
+      await expect.poll(() => neighbour(client, ip), { interval: 20 }).toBe(a.mac);
 
       // The interface itself goes down and up: the kernel reports an error on the sockets, which must go on hearing.
       await a.namespace.ip('link', 'set', 'eth0', 'down');
       await spoil();
       await a.namespace.ip('link', 'set', 'eth0', 'up');
-      await expect.poll(() => neighbour(client, ip), { interval: 20, timeout: 2500 }).toBe(a.mac);
+      await expect.poll(() => neighbour(client, ip), { interval: 20 }).toBe(a.mac);
 
       // Gone, and another of the same name.
       await a.namespace.ip('link', 'del', 'eth0');
@@ -140,7 +143,7 @@ describeRequiring(needs, 'a link', () => {
         { namespace: segment.switch, device: segment.port(a), bridge: 'br0' },
         { namespace: a.namespace, device: 'eth0', mac: a.mac, addresses: [`${a.ip4}/24`, `${a.ip6}/64`] },
       );
-      await expect.poll(() => neighbour(client, ip), { interval: 20, timeout: 2500 }).toBe(a.mac);
+      await expect.poll(() => neighbour(client, ip), { interval: 20 }).toBe(a.mac);
       await agentA.tell({ op: 'stop', ip });
       await give(client, ip);
       expect(await agentA.probe(ip)).toMatchObject({ free: false, mac: client.mac });
@@ -178,10 +181,10 @@ describeRequiring(needs, 'a link', () => {
       .poll(async () => (await agentA.events('vip.l2-conflict')).at(-1))
       .toMatchObject({ address: ip, mac: b.mac });
     // Answered at once: the client is with the owner again.
-    await expect.poll(() => neighbour(client, ip), { interval: 10, timeout: 500 }).toBe(a.mac);
+    await expect.poll(() => neighbour(client, ip), atOnce).toBe(a.mac);
     await agentB.tell({ op: 'announce', ip });
     await expect
-      .poll(async () => ((await agentA.tell({ op: 'conflicts' })) as unknown[]).length, { timeout: 3000 })
+      .poll(async () => ((await agentA.tell({ op: 'conflicts' })) as unknown[]).length)
       .toBeGreaterThan(already);
     expect(((await agentA.tell({ op: 'conflicts' })) as unknown[]).at(-1)).toEqual({ mac: b.mac });
     const defences = (await agentA.events('vip.l2-conflict')).filter((event) => event.address === ip && event.defended);
@@ -338,7 +341,7 @@ describeRequiring(needs, 'a switch that snoops multicast', () => {
     const [agentA, agentB] = [await LinkAgent.start(a), await LinkAgent.start(b)];
     // The switch heeds who has joined what only once it has asked, for which it needs its own link-local address.
     await expect
-      .poll(() => segment.switch.ip('-6', 'address', 'show', 'dev', 'br0', 'scope', 'link'), { timeout: 5000 })
+      .poll(() => segment.switch.ip('-6', 'address', 'show', 'dev', 'br0', 'scope', 'link'), { timeout: 10_000 })
       .toMatch(/inet6 fe80::(?!.*tentative)/);
     for (const querier of ['1', '0', '1']) {
       const snooping = ['mcast_query_response_interval', '10', 'mcast_querier', querier];

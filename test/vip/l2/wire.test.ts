@@ -31,7 +31,9 @@ describeRequiring({ netns: true, native: true, commands: ['tcpdump', 'tshark'] }
       ['-i', 'eth0', '-U', '--immediate-mode', '-Z', 'root', '-w', capture, 'ether', 'src', station.mac],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
-    await once(tcpdump.stderr as NodeJS.ReadableStream, 'data');
+    let heard = '';
+    tcpdump.stderr?.on('data', (chunk: Buffer) => (heard += chunk.toString()));
+    await until('tcpdump listens', () => heard.includes('listening on'), { seen: () => heard });
     const agent = await LinkAgent.start(station, { announce: { burst: 2, burstIntervalMs: 100 } });
     await agent.probe('10.20.0.100');
     await agent.probe('fd20::100');
