@@ -44,6 +44,7 @@ export function renderMetricReference(tables: {
     '## What to watch',
     '',
     '- `novaedge_mesh_cert_expiry_seconds` below a fifth of the lifetime: renewal has failed since it was due at 80 %.',
+    '- `novaedge_mesh_cert_denied` at 1: the agent is on the deny list and serves nothing with its identity.',
     '- `novaedge_mesh_controller_connected` at 0: the agent serves its last snapshot and cannot learn of changes.',
     '- `rate(novaedge_mesh_snapshots_total{result="refused"}[5m])`: the controller sends what the agent cannot apply.',
     '- `rate(novaedge_mesh_auth_denied_total[5m])` by `reason`: a policy that is too tight, or somebody who tries doors.',

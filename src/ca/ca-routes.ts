@@ -55,6 +55,9 @@ export interface CaRoutesOptions {
 /** The path of the one call that is made without a client certificate. */
 export const joinMethodPath = `/${CaService.typeName}/${CaService.method.join.name}`;
 
+/** The path of the one call that a client on the deny list may make: by it, it learns that it is. */
+export const watchBundleMethodPath = `/${CaService.typeName}/${CaService.method.watchBundle.name}`;
+
 const maxWorkloadIdLength = 2048;
 
 /**

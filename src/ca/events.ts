@@ -61,6 +61,14 @@ export type CaEvent =
       readonly code: string;
     }
   | {
+      /** Agent side: the deny list names our own SVID from now on, or no longer. */
+      readonly type: 'svid-denied';
+      readonly spiffeId: string;
+      readonly serialNumber: string;
+      /** Why; undefined when it no longer does. */
+      readonly denied: string | undefined;
+    }
+  | {
       readonly type: 'workload-token-updated';
       readonly workload: string;
       readonly expiresAt: Date;

@@ -1,6 +1,6 @@
 import type { SpiffeId } from '../spiffe/index.js';
 import type { SpiffeCA } from './spiffe-ca.js';
-import type { SvidRequest } from './svid-renewer.js';
+import type { SvidRequest } from './obtain-identity.js';
 
 /**
  * Requests answered by a CA in this process: how a controller gets and renews its own SVID. Give it to an `SvidRenewer` as

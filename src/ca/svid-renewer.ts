@@ -15,21 +15,17 @@ import type { Clock, Closable, Logger, Observer, Random } from '../core/index.js
 import { TrustBundle, verifyX509Svid } from '../spiffe/index.js';
 import type { BundleSource, SpiffeId, SvidSource, X509Svid } from '../spiffe/index.js';
 import { Backoff } from '../internal/backoff.js';
-import { SingleFlight, abandonOnAbort } from '../internal/single-flight.js';
-import { identityFromGrant, loadIdentity, saveIdentity } from './agent-identity.js';
+import { SingleFlight } from '../internal/single-flight.js';
 import type { AgentIdentity } from './agent-identity.js';
-import type { SvidGrant } from './ca-client.js';
-import { createCsr } from './csr.js';
 import { CaError } from './errors.js';
 import type { CaEvent } from './events.js';
+import { attestUntilAnswered, obtain, save, takeKept, withTimeout } from './obtain-identity.js';
+import type { SvidRequest } from './obtain-identity.js';
 import { keyTypeName } from './public-key.js';
 import { attemptTimeoutMs, renewalSchedule } from './renewal-schedule.js';
 import type { RenewalSchedule } from './renewal-schedule.js';
 import type { SecretFile } from './secret-file.js';
 import { generateKey } from './signer.js';
-
-/** Asks a CA for a certificate for the key of `csr` (DER). */
-export type SvidRequest = (csr: Uint8Array, options: { readonly signal: AbortSignal }) => Promise<SvidGrant>;
 
 export interface SvidRenewerOptions {
   /** Who we are. The CA must grant exactly this. */
@@ -63,20 +59,12 @@ export interface SvidRenewerStatus {
   readonly notAfter: Date;
   readonly renewAt: Date;
   readonly expired: boolean;
+  /** Why the deny list names it; undefined when it does not. */
+  readonly denied?: string | undefined;
   /** Why the last attempt failed; undefined when it did not. */
   readonly lastFailure?: string | undefined;
 }
 
-/** What may pass by itself; any other failure of attestation is final. A Kubernetes token is replaced in its file. */
-const passing = new Set([
-  'CA_UNAVAILABLE',
-  'CA_RATE_LIMITED',
-  'CA_INTERNAL',
-  'CA_CLOSED',
-  'CA_ATTESTATION_UNAVAILABLE',
-  'CA_KUBERNETES_TOKEN_EXPIRED',
-  'CA_KUBERNETES_TOKEN_USED',
-]);
 /** Wall time may be changed at any moment, so nobody sleeps longer without looking at it. */
 const longestSleepMs = 30_000;
 
@@ -84,10 +72,10 @@ type How = 'attested' | 'renewed' | 'loaded';
 
 /**
  * Keeps an X.509-SVID fresh: a new key and certificate at 80 % of each lifetime, tried again with backoff until the last
- * moment, one attempt at a time. An SVID that ended is never renewed: `attest` is tried instead. Lifetimes of seconds
- * work like those of days.
+ * moment, one attempt at a time. An SVID that ended, or that the bundle's deny list names, is never renewed: `attest` is
+ * tried instead, at once, and until it succeeds or the entry is gone. Lifetimes of seconds work like those of days.
  *
- * `svid` and `bundle` always hold the newest; an expired SVID stays there, and nobody accepts it.
+ * `svid` and `bundle` always hold the newest; an expired or denied SVID stays there, and nobody accepts it.
  */
 export class SvidRenewer implements Closable {
   readonly #options: SvidRenewerOptions;
@@ -105,6 +93,7 @@ export class SvidRenewer implements Closable {
   #identity: AgentIdentity;
   #schedule: RenewalSchedule;
   #lastFailure: string | undefined;
+  #denied: string | undefined;
   /** Of the attestation under way, one for all its attempts. */
   #attestationKey: KeyObject | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -156,6 +145,7 @@ export class SvidRenewer implements Closable {
       notAfter: svid.notAfter,
       renewAt: new Date(this.#schedule.renewAtMs),
       expired: this.#expired(),
+      denied: this.#denied,
       lastFailure: this.#lastFailure,
     };
   }
@@ -171,6 +161,7 @@ export class SvidRenewer implements Closable {
     this.#identity = { ...this.#identity, bundle };
     this.#bundle.set(bundle);
     this.#logger.info('trust bundle updated', { sequence: bundle.sequence, roots: bundle.x509Authorities.length });
+    this.#followDenyList();
     this.#followRoot();
     await save(this.#options, this.#identity);
   }
@@ -202,7 +193,7 @@ export class SvidRenewer implements Closable {
         } catch (error) {
           if (signal.aborted) return;
           this.#failed(error, backoff.attempt + 1);
-          await sleep(this.#clock, backoff.nextMs(), { signal }).catch(() => undefined);
+          await sleep(this.#clock, backoff.nextMs(), { signal: this.#wake.signal }).catch(() => undefined);
         }
       }
     }
@@ -226,32 +217,61 @@ export class SvidRenewer implements Closable {
     const spreadMs = Math.max(0, Math.min(rootChangeSpreadMs, (svid.notAfter.getTime() - now) / 20));
     const renewAtMs = Math.floor(now + spreadMs * this.#random.fraction());
     if (renewAtMs >= this.#schedule.renewAtMs) return;
-    this.#schedule = { ...this.#schedule, renewAtMs };
+    this.#bringForward(renewAtMs);
     this.#logger.info('mesh certificate renewal brought forward: the CA signs with another root', {
       renew_at: new Date(renewAtMs).toISOString(),
     });
+  }
+
+  /** Notes whether our own SVID is denied. Everybody else refuses it from now on, and so must those who use it here. */
+  #followDenyList(): void {
+    const { svid, bundle } = this.#identity;
+    const denied = bundle.denied.reasonFor(svid);
+    if (denied === this.#denied) return;
+    this.#denied = denied;
+    const spiffeId = svid.spiffeId.toString();
+    const fields = { spiffe_id: spiffeId, serial: svid.serialNumber };
+    notify(this.#observer, { type: 'svid-denied', spiffeId, serialNumber: svid.serialNumber, denied });
+    if (denied === undefined) {
+      this.#logger.info('mesh certificate in use is not denied any more', fields);
+      return;
+    }
+    this.#logger.error('mesh certificate denied: nothing is served with it; attesting anew', {
+      ...fields,
+      reason: denied,
+    });
+    this.#bringForward(this.#clock.now());
+  }
+
+  #bringForward(renewAtMs: number): void {
+    this.#schedule = { ...this.#schedule, renewAtMs };
     this.#wake.abort();
     this.#wake = new AbortController();
   }
 
   async #attempt(): Promise<void> {
     if (this.#stop.signal.aborted) throw new CaError('CA_CLOSED', 'the renewer is closed');
-    const expired = this.#expired();
-    const request = expired ? this.#options.attest : this.#renewRequest;
-    if (request === undefined) {
-      const { spiffeId, notAfter } = this.#identity.svid;
-      const message = `the SVID of ${spiffeId.toString()} ended at ${notAfter.toISOString()}: attest again, with a new join token`;
-      throw new CaError('CA_SVID_EXPIRED', message);
-    }
+    const attests = this.#expired() || this.#denied !== undefined;
+    const request = attests ? this.#options.attest : this.#renewRequest;
+    if (request === undefined) throw this.#lost();
     const leftMs = this.#identity.svid.notAfter.getTime() - this.#clock.now();
-    const timeoutMs = expired ? 15_000 : attemptTimeoutMs(leftMs);
-    if (expired) this.#attestationKey ??= generateKey('P-256');
-    const key = (expired ? this.#attestationKey : undefined) ?? generateKey('P-256');
+    const timeoutMs = attests ? 15_000 : attemptTimeoutMs(leftMs);
+    if (attests) this.#attestationKey ??= generateKey('P-256');
+    const key = (attests ? this.#attestationKey : undefined) ?? generateKey('P-256');
     const next = await withTimeout(this.#clock, timeoutMs, this.#stop.signal, (signal) =>
       obtain(this.#options, this.#clock, request, signal, key),
     );
     await this.#prepare(next.svid, timeoutMs);
-    await this.#publish(next, expired ? 'attested' : 'renewed');
+    await this.#publish(next, attests ? 'attested' : 'renewed');
+  }
+
+  /** Nothing is left to ask for a certificate with. */
+  #lost(): CaError {
+    const { spiffeId, notAfter } = this.#identity.svid;
+    const what = `the SVID of ${spiffeId.toString()}`;
+    const next = 'attest again, with a new join token';
+    if (this.#denied !== undefined) return new CaError('CA_DENIED', `${what} is denied (${this.#denied}): ${next}`);
+    return new CaError('CA_SVID_EXPIRED', `${what} ended at ${notAfter.toISOString()}: ${next}`);
   }
 
   async #prepare(candidate: X509Svid, timeoutMs: number): Promise<void> {
@@ -260,7 +280,8 @@ export class SvidRenewer implements Closable {
     try {
       await withTimeout(this.#clock, timeoutMs, this.#stop.signal, (signal) => beforePublish(candidate, signal));
     } catch (error) {
-      if (this.#stop.signal.aborted || this.#clock.now() < this.#schedule.urgentFromMs) throw error;
+      const urgent = this.#denied !== undefined || this.#clock.now() >= this.#schedule.urgentFromMs;
+      if (this.#stop.signal.aborted || !urgent) throw error;
       this.#logger.warn('mesh certificate used without preparation', { reason: describeError(error) });
     }
   }
@@ -275,6 +296,7 @@ export class SvidRenewer implements Closable {
     await save(this.#options, this.#identity);
     this.#lastFailure = undefined;
     this.#schedule = this.#announce(how);
+    this.#followDenyList();
     try {
       if (bundle !== current) this.#bundle.set(bundle);
       this.#svid.set(next.svid);
@@ -327,7 +349,14 @@ export class SvidRenewer implements Closable {
     }
     const { lateFromMs, urgentFromMs } = this.#schedule;
     // The first failure is news; later ones grow loud as the end comes near.
-    const level = now >= urgentFromMs ? 'error' : now >= lateFromMs ? 'warn' : first ? 'info' : 'debug';
+    const level =
+      now >= urgentFromMs || this.#denied !== undefined
+        ? 'error'
+        : now >= lateFromMs
+          ? 'warn'
+          : first
+            ? 'info'
+            : 'debug';
     this.#logger[level]('mesh certificate renewal failed', fields);
     notify(this.#observer, { type: 'svid-renewal-failed', spiffeId, notAfter, code, attempt, secondsLeft });
   }
@@ -350,73 +379,5 @@ function isOfFirstRoot(
     return true;
   } catch {
     return false;
-  }
-}
-
-async function takeKept(options: SvidRenewerOptions): Promise<AgentIdentity | undefined> {
-  const { file, spiffeId, clock = systemClock, logger = silentLogger } = options;
-  if (file === undefined) return undefined;
-  try {
-    return await loadIdentity(file, { spiffeId, trustDomain: spiffeId.trustDomain, nowMs: clock.now() });
-  } catch (error) {
-    logger.warn('kept mesh certificate not usable, attesting anew', { reason: describeError(error) });
-    return undefined;
-  }
-}
-
-/** With one key for all attempts: evidence that was used up by an answer that got lost may then be good once more. */
-async function attestUntilAnswered(options: SvidRenewerOptions, attest: SvidRequest): Promise<AgentIdentity> {
-  const key = generateKey('P-256');
-  const { clock = systemClock, random = systemRandom, logger = silentLogger } = options;
-  const signal = options.signal ?? new AbortController().signal;
-  const backoff = new Backoff({ firstMs: 250, maxMs: 10_000 }, random);
-  for (;;) {
-    try {
-      return await withTimeout(clock, 15_000, signal, (attempt) => obtain(options, clock, attest, attempt, key));
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!isMeshwrightError(error) || !passing.has(error.code)) throw error;
-      logger.warn('attestation failed, trying again', { code: error.code, reason: describeError(error) });
-      await sleep(clock, backoff.nextMs(), { signal, keepAlive: true });
-    }
-  }
-}
-
-/** A request for `privateKey`, and the identity that comes of it. */
-async function obtain(
-  { spiffeId }: SvidRenewerOptions,
-  clock: Clock,
-  request: SvidRequest,
-  signal: AbortSignal,
-  privateKey: KeyObject,
-): Promise<AgentIdentity> {
-  const grant = await request(await createCsr(privateKey), { signal });
-  return identityFromGrant(grant, privateKey, { spiffeId, trustDomain: spiffeId.trustDomain, nowMs: clock.now() });
-}
-
-/** An identity that could not be kept still serves; only a restart would miss it. */
-async function save({ file, logger = silentLogger }: SvidRenewerOptions, identity: AgentIdentity): Promise<void> {
-  if (file === undefined) return;
-  try {
-    await saveIdentity(file, identity);
-  } catch (error) {
-    logger.error('mesh certificate could not be kept on disk', { reason: describeError(error) });
-  }
-}
-
-async function withTimeout<T>(
-  clock: Clock,
-  timeoutMs: number,
-  outer: AbortSignal,
-  run: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const timeout = new AbortController();
-  const expire = (): void => timeout.abort(new CaError('CA_UNAVAILABLE', `no answer within ${String(timeoutMs)} ms`));
-  const timer = clock.timer(timeoutMs, expire);
-  try {
-    const signal = AbortSignal.any([outer, timeout.signal]);
-    return await abandonOnAbort(run(signal), signal);
-  } finally {
-    timer.cancel();
   }
 }

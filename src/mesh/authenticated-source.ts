@@ -10,6 +10,8 @@ export interface AuthenticatedSource {
   /** The node that vouches for it; undefined for plaintext and for peers that present a workload SVID. */
   readonly node?: string | undefined;
   readonly via: SourceVia;
+  /** Of the certificate it rests on: the peer's, or this very agent's own. */
+  readonly serialNumber?: string | undefined;
   /** What keeps its connections alive; undefined for plaintext, which has no evidence to lose. */
   readonly evidence?: EvidenceKey | undefined;
   /** An address that was found to be the principal's own (or, for plaintext, the address of the TCP peer). */

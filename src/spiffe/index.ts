@@ -15,7 +15,7 @@ export { DenyList, maxDenied } from './deny-list.js';
 export type { DenyListOptions } from './deny-list.js';
 export { workloadTokenKeyUse } from './bundle-document.js';
 export type { Jwk } from './public-jwk.js';
-export { verifyX509Svid } from './verify-x509-svid.js';
+export { verifyDeniableX509Svid, verifyX509Svid } from './verify-x509-svid.js';
 export type { VerifiedX509Svid, VerifyX509SvidOptions } from './verify-x509-svid.js';
 export { peerCertificates } from './peer-certificates.js';
 export { handshakeDefect } from './handshake-defect.js';

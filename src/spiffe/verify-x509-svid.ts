@@ -51,6 +51,25 @@ export interface VerifiedX509Svid {
  * `_ALGORITHM`, `_SIGNATURE`, `_UNTRUSTED`, `_DENIED`.
  */
 export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid {
+  const { denied, ...verified } = verifyDeniableX509Svid(options);
+  if (denied === undefined) return Object.freeze(verified);
+  const { spiffeId, serialNumber } = verified;
+  throw new SpiffeError('SPIFFE_X509_DENIED', `expected a peer that is not on the deny list, but ${denied}`, {
+    fields: { spiffeId: spiffeId.toString(), serialNumber },
+  });
+}
+
+/** Somebody who is who it says, and may be on the deny list all the same. */
+export interface DeniableX509Svid extends VerifiedX509Svid {
+  /** Why it is denied; it is not to be served then. */
+  readonly denied: string | undefined;
+}
+
+/**
+ * As `verifyX509Svid`, but says in `denied` what that throws as `SPIFFE_X509_DENIED`: for the one place that answers a denied
+ * peer, to tell it so.
+ */
+export function verifyDeniableX509Svid(options: VerifyX509SvidOptions): DeniableX509Svid {
   const { certificates, now, clockSkewMs = defaultClockSkewMs } = options;
   requireTimes(now, clockSkewMs);
   const [leafDer, ...otherDer] = certificates;
@@ -82,13 +101,8 @@ export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid
     .filter((der) => ![...roots, ...known].some((each) => Buffer.compare(each.der, der) === 0))
     .map(readCertificate);
   requireChain(leaf, { intermediates: [...known, ...presented], roots, nowMs: now, clockSkewMs });
-  const denied = bundle.denied.reasonFor({ spiffeId, serialNumber: leaf.serialNumber });
-  if (denied !== undefined) {
-    throw new SpiffeError('SPIFFE_X509_DENIED', `expected a peer that is not on the deny list, but ${denied}`, {
-      fields: { spiffeId: spiffeId.toString(), serialNumber: leaf.serialNumber },
-    });
-  }
   return Object.freeze({
+    denied: bundle.denied.reasonFor({ spiffeId, serialNumber: leaf.serialNumber }),
     spiffeId,
     notBefore: new Date(leaf.notBeforeMs),
     notAfter: new Date(leaf.notAfterMs),

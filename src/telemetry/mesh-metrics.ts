@@ -140,7 +140,8 @@ function agentCaObserver(metrics: AgentMetrics, clock: Clock): Observer<CaEvent>
   const certificate = certificateObserver({ expiry, renewals, failures }, clock);
   return (event) => {
     certificate(event);
-    if (event.type === 'workload-token-updated') metrics.workloadTokens.inc({ result: 'ok' });
+    if (event.type === 'svid-denied') metrics.certDenied.set({}, event.denied === undefined ? 0 : 1);
+    else if (event.type === 'workload-token-updated') metrics.workloadTokens.inc({ result: 'ok' });
     else if (event.type === 'workload-token-failed') metrics.workloadTokens.inc({ result: event.code });
   };
 }

@@ -64,6 +64,12 @@ export const agentMetrics = defineMetrics({
     help: "Attempts to renew the agent's certificate, or to replace one that ended, that failed; each is tried again.",
     labels: { code },
   },
+  certDenied: {
+    name: 'novaedge_mesh_cert_denied',
+    type: 'gauge',
+    help: "Whether the deny list names the agent's own certificate, identity or node, so that it serves nothing with it: 1 or 0.",
+    labels: {},
+  },
   workloadTokens: {
     name: 'novaedge_mesh_workload_tokens_total',
     type: 'counter',

@@ -46,7 +46,7 @@ export async function openSession(context: SessionContext, options: OpenSessionO
   const signal = AbortSignal.any([abort.signal, options.signal]);
   let socket: net.Socket | undefined;
   try {
-    assertOwnSvidValid(options.svid, clock.now());
+    assertOwnSvidValid(options.svid, options.bundle, clock.now());
     socket = await dial(options, limits.connectTimeoutMs, signal, where);
     const secured = await secure(socket, options, signal, where);
     socket = secured;

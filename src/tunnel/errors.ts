@@ -18,6 +18,10 @@ export const tunnelErrorCodes = defineErrorCodes({
     when: 'Our own SVID has expired, so no tunnel can be opened or taken.',
     fix: 'See why renewal failed; a node whose SVID has expired must attest again.',
   },
+  TUNNEL_SVID_DENIED: {
+    when: 'The deny list names our own SVID, our SPIFFE ID or our node, so no tunnel is opened, taken or kept.',
+    fix: 'Find out why it was denied; a node whose certificate alone is denied attests again, otherwise `meshwright ca allow`.',
+  },
   TUNNEL_DIAL_FAILED: {
     when: 'The TCP connection to the tunnel port of the peer failed.',
     fix: 'Check that the peer runs and that the network lets the tunnel port through.',

@@ -166,7 +166,7 @@ class Server implements TunnelServer {
     const now = this.#context.clock.now();
     try {
       if (this.#stopped !== undefined) throw new TunnelError('TUNNEL_CLOSED', 'the tunnel server is closing');
-      assertOwnSvidValid(svid, now);
+      assertOwnSvidValid(svid, this.#bundle.current, now);
       const authorize = this.#options.authorizePeer;
       const verified = verifyPeer(socket, { bundle: this.#bundle.current, now, authorize });
       this.#assertFewSessions(verified);

@@ -11,6 +11,7 @@ import { startKeepalive } from './keepalive.js';
 import { verifyChain } from './peer.js';
 import type { TunnelPeer, VerifiedPeer } from './peer.js';
 import type { SessionContext, TunnelSession, TunnelSessionInfo } from './session-info.js';
+import { assertOwnSvidAllowed } from './tls.js';
 import { TunnelStream } from './tunnel-stream.js';
 
 let sessionCount = 0;
@@ -145,11 +146,12 @@ export class SessionCore<Http2 extends Http2Session = Http2Session> implements T
   }
 
   /**
-   * Whether the peer's chain still leads to a root of `bundle`. The end of its validity is left out on purpose: open
-   * streams of an expired session may live on by newer evidence. Destroys the session when it does not.
+   * Whether the peer's chain still leads to a root of `bundle`, and neither its end nor ours is denied. The end of its validity
+   * is left out on purpose: open streams of an expired session may live on by newer evidence. Destroys the session when not.
    */
   reverify(bundle: TrustBundle): void {
     try {
+      assertOwnSvidAllowed(this.svid, bundle);
       verifyChain(this.#certificates, bundle, Math.min(this.#context.clock.now(), this.peer.notAfter.getTime() - 1));
     } catch (error) {
       this.destroy(error as TunnelError);

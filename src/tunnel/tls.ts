@@ -17,8 +17,16 @@ export function secureContextOptions(svid: X509Svid, bundle: TrustBundle): Secur
   };
 }
 
-/** Throws `TUNNEL_SVID_EXPIRED` when our own SVID is past its end. */
-export function assertOwnSvidValid(svid: X509Svid, now: number): void {
+/** Throws `TUNNEL_SVID_DENIED` when the deny list names our own SVID: who is denied does not serve, and is not served. */
+export function assertOwnSvidAllowed(svid: X509Svid, bundle: TrustBundle): void {
+  const denied = bundle.denied.reasonFor(svid);
+  if (denied === undefined) return;
+  throw new TunnelError('TUNNEL_SVID_DENIED', `our own SVID cannot be used: ${denied}`);
+}
+
+/** Throws `TUNNEL_SVID_EXPIRED` when our own SVID is past its end, `TUNNEL_SVID_DENIED` when it is denied. */
+export function assertOwnSvidValid(svid: X509Svid, bundle: TrustBundle, now: number): void {
+  assertOwnSvidAllowed(svid, bundle);
   if (now < svid.notAfter.getTime()) return;
   throw new TunnelError(
     'TUNNEL_SVID_EXPIRED',

@@ -547,6 +547,78 @@ describe('acceptBundle', () => {
   });
 });
 
+describe('an SVID that the deny list names', () => {
+  const deniedEvents = (events: readonly CaEvent[]): unknown[] =>
+    events.flatMap((event) => (event.type === 'svid-denied' ? [event.denied] : []));
+
+  it('by its serial number is replaced at once, by attesting, and loudly', async () => {
+    const { start, ca, clock, asked, lines, events } = await setup();
+    const renewer = await start();
+    const { serialNumber } = renewer.svid.current;
+    await ca.denyList.deny({ kind: 'serial-number', value: serialNumber });
+    await renewer.acceptBundle(ca.bundle.current);
+    expect(renewer.status.denied).toBe(`serial number ${serialNumber} is denied`);
+    await until(() => renewer.svid.current.serialNumber !== serialNumber);
+    expect(asked).toEqual({ attest: 2, renew: 0 });
+    expect(renewer.status.denied).toBeUndefined();
+    expect(deniedEvents(events)).toEqual([`serial number ${serialNumber} is denied`, undefined]);
+    expect(lines.filter(({ level }) => level === 'error').map(({ message }) => message)).toEqual([
+      'mesh certificate denied: nothing is served with it; attesting anew',
+    ]);
+    await clock.advanceAsync(0.8 * hour);
+    await until(() => asked.renew === 1);
+  });
+
+  it('by its ID is not replaced, whatever is tried, until it is taken off the list', async () => {
+    const { start, ca, clock, asked, lines, events } = await setup();
+    const renewer = await start();
+    const { serialNumber } = renewer.svid.current;
+    await ca.denyList.deny({ kind: 'spiffe-id', value: agent });
+    await renewer.acceptBundle(ca.bundle.current);
+    await until(() => asked.attest >= 2);
+    await clock.advanceAsync(10 * 60_000);
+    await until(() => asked.attest >= 5);
+    expect(asked.renew).toBe(0);
+    expect(renewer.svid.current.serialNumber).toBe(serialNumber);
+    expect(lines.at(-1)).toMatchObject({
+      level: 'error',
+      message: 'mesh certificate renewal failed',
+      fields: { code: 'CA_DENIED' },
+    });
+    await ca.denyList.allow({ kind: 'spiffe-id', value: agent });
+    await renewer.acceptBundle(ca.bundle.current);
+    expect(renewer.status.denied).toBeUndefined();
+    expect(deniedEvents(events)).toEqual([`${agent} is denied`, undefined]);
+    await clock.advanceAsync(2 * 60_000);
+    await until(() => asked.renew === 1);
+  });
+
+  it('stays as it is where there is no way to attest, and that is said', async () => {
+    const { start, ca } = await setup();
+    const file = secretFile(join(testDirectory(), 'identity.json'));
+    await (await start({ file })).close();
+    const renewer = await start({ file, attest: undefined });
+    const { serialNumber } = renewer.svid.current;
+    await ca.denyList.deny({ kind: 'serial-number', value: serialNumber });
+    await renewer.acceptBundle(ca.bundle.current);
+    expect(await codeOf(() => renewer.renewNow())).toBe('CA_DENIED');
+    expect(renewer.svid.current.serialNumber).toBe(serialNumber);
+  });
+
+  it('is not taken from disk at the next start', async () => {
+    const { start, ca, asked } = await setup();
+    const file = secretFile(join(testDirectory(), 'identity.json'));
+    const first = await start({ file });
+    const { serialNumber } = first.svid.current;
+    await first.close();
+    await ca.denyList.deny({ kind: 'serial-number', value: serialNumber });
+    await first.acceptBundle(ca.bundle.current);
+    const next = await start({ file });
+    expect(next.svid.current.serialNumber).not.toBe(serialNumber);
+    expect(asked.attest).toBe(2);
+  });
+});
+
 it('leaves no timer behind', async () => {
   const { start, clock } = await setup();
   const renewer = await start();

@@ -2,6 +2,7 @@
  * Keys replaced and identities denied in a mesh whose nodes know only what the control plane tells them: they joined it,
  * renew over it, and follow its bundle.
  */
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,12 +24,14 @@ function mesh(lifetimes: Pick<TestMeshOptions, 'svidTtlMs' | 'tokenTtlMs'> = {})
     workloads: {
       'shop/web': { node: 'node-a' },
       'shop/quiet': { node: 'node-a' },
+      'shop/beside': { node: 'node-a', servers: { 7000: echo } },
       'shop/near': { node: 'node-b' },
       'shop/api': { node: 'node-b', servers: { 7000: echo, 8080: (_request, response) => response.end('hello') } },
     },
     services: {
       'shop/api': { workloads: ['shop/api'], port: 80, targetPort: 8080 },
       'shop/echo': { workloads: ['shop/api'], port: 7000, targetPort: 7000 },
+      'shop/beside': { workloads: ['shop/beside'], port: 7000, targetPort: 7000 },
     },
   });
 }
@@ -209,7 +212,7 @@ it.each(['root', 'token key'] as const)(
 );
 
 it.each(['node', 'spiffe-id', 'serial-number'] as const)(
-  'what the deny list names by %s is cut off within a second, from tunnels and from the control plane, until it is taken off',
+  'what the deny list names by %s is cut off within a second, from tunnels, within its node and from the control plane, until it is taken off',
   { timeout: 30_000 },
   async (kind) => {
     await using own = await mesh();
@@ -218,9 +221,20 @@ it.each(['node', 'spiffe-id', 'serial-number'] as const)(
       controller?.peers.some(({ spiffeId }) => spiffeId.path === `/agent/${node}`) === true;
     await until(() => isConnected('node-a') && isConnected('node-b'), 2000);
     const victim = await thief(own);
-    const socket = await own.workload('shop/web').connect('echo.shop:7000');
-    socket.on('error', () => undefined);
-    const cut = new Promise<number>((resolve) => socket.on('close', () => resolve(performance.now())));
+    const open = {
+      'out of the node': await own.workload('shop/web').connect('echo.shop:7000'),
+      'into the node': await own.workload('shop/near').connect('beside.shop:7000'),
+      'within the node': await own.workload('shop/web').connect('beside.shop:7000'),
+    };
+    for (const socket of Object.values(open)) {
+      socket.on('error', () => undefined).write('hello');
+      await once(socket, 'data');
+    }
+    const cut = Object.entries(open).map(([what, socket]) => {
+      return [what, new Promise<number>((resolve) => socket.on('close', () => resolve(performance.now())))] as const;
+    });
+    const elsewhere = await own.workload('shop/near').connect('echo.shop:7000');
+    elsewhere.on('error', () => undefined);
     expect(await status(own, 'shop/web')).toBe(200);
     const { svid } = own.node('node-a');
     const value = { node: 'node-a', 'spiffe-id': svid.spiffeId.toString(), 'serial-number': svid.serialNumber }[kind];
@@ -228,7 +242,10 @@ it.each(['node', 'spiffe-id', 'serial-number'] as const)(
     const deniedAt = performance.now();
     await ca.denyList.deny({ kind, value });
     await until(() => !isConnected('node-a'), 1000);
-    for (const end of [victim.ended, cut]) expect((await end) - deniedAt).toBeLessThan(1000);
+    for (const [what, end] of [['stolen', victim.ended] as const, ...cut]) {
+      expect((await end) - deniedAt, what).toBeLessThan(1000);
+    }
+    expect(elsewhere.destroyed).toBe(false);
     expect(await status(own, 'shop/web')).not.toBe(200);
     expect(await victim.again()).toBe(false);
     await expect(own.node('node-a').renew()).rejects.toThrow();

@@ -250,6 +250,11 @@ describe('meshMetrics', () => {
       notAfter: new Date(clock.now() + 100_000),
     };
     observers.ca({ type: 'svid-updated', how: 'attested', ...svid });
+    const denied = { type: 'svid-denied', spiffeId: svid.spiffeId, serialNumber: '01' } as const;
+    observers.ca({ ...denied, denied: 'serial number 01 is denied' });
+    expect(await value(registry, 'novaedge_mesh_cert_denied')).toBe(1);
+    observers.ca({ ...denied, denied: undefined });
+    expect(await value(registry, 'novaedge_mesh_cert_denied')).toBe(0);
     expect(await registry.metrics()).toMatch(/^novaedge_mesh_cert_expiry_seconds 100$/m);
     expect(await value(registry, 'novaedge_mesh_cert_renewals_total')).toBe(0);
     clock.advance(60_000);

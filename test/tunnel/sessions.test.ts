@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import * as net from 'node:net';
 import * as tls from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
+import { LatestValueCell } from '../../src/core/index.js';
 import { TrustBundle, authorizeAgent, authorizeId } from '../../src/spiffe/index.js';
 import { FakeClock } from '../../src/testing/fake-clock.js';
 import { TestCa } from '../../src/testing/test-ca.js';
@@ -261,6 +262,40 @@ describe('renewal', () => {
       expect.objectContaining({ type: 'session-closed', side: 'server', reason: 'TUNNEL_PEER_UNTRUSTED' }),
     );
   });
+
+  test.each(['server', 'client'] as const)(
+    'of the bundle: a %s whose own certificate is denied ends its sessions and opens none',
+    async (side) => {
+      const ca = TestCa.create();
+      const own = new LatestValueCell(ca.bundle);
+      // Only the one that is denied learns of it.
+      rig = await Rig.start(
+        { bundle: side === 'server' ? own : ca.bundle },
+        { bundle: side === 'client' ? own : ca.bundle },
+        ca,
+      );
+      const { stream } = await rig.connect();
+      const cut = errorOf(stream);
+      const { serialNumber } = (side === 'server' ? rig.serverSvid : rig.clientSvid).current;
+      const denied = TrustBundle.create({
+        trustDomain: ca.bundle.trustDomain,
+        x509Authorities: ca.bundle.x509Authorities,
+        denied: { serialNumbers: [serialNumber] },
+        sequence: ca.bundle.sequence + 1,
+      });
+      own.set(denied);
+      expect((await cut).code).toBe('TUNNEL_STREAM_RESET');
+      await until(() => rig.server.sessions.length === 0 && rig.client.sessions.length === 0);
+      expect(rig.events).toContainEqual(
+        expect.objectContaining({ type: 'session-closed', side, reason: 'TUNNEL_SVID_DENIED' }),
+      );
+      const code = side === 'client' ? 'TUNNEL_SVID_DENIED' : 'TUNNEL_SESSION_FAILED';
+      await expect(rig.connect()).rejects.toMatchObject({ code });
+      // Another certificate is another matter.
+      (side === 'server' ? rig.serverSvid : rig.clientSvid).set(ca.svid(side === 'server' ? agentB : agentA));
+      await rig.connect();
+    },
+  );
 
   test('of the bundle does not end sessions for being past their certificate', async () => {
     const clock = new FakeClock({ start: Date.now() });

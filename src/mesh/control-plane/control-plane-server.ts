@@ -1,10 +1,10 @@
 import * as http2 from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import type { ConnectRouter } from '@connectrpc/connect';
-import { joinMethodPath } from '../../ca/index.js';
+import { joinMethodPath, watchBundleMethodPath } from '../../ca/index.js';
 import { describeError, noObserver, notify, silentLogger, systemClock } from '../../core/index.js';
 import type { Clock, Closable, Logger, Observer, SocketAddress } from '../../core/index.js';
-import { peerCertificates, toBundleSource, toSvidSource, verifyX509Svid } from '../../spiffe/index.js';
+import { peerCertificates, toBundleSource, toSvidSource, verifyDeniableX509Svid } from '../../spiffe/index.js';
 import type { BundleSource, SvidSource, TrustBundle, X509Svid } from '../../spiffe/index.js';
 import { ControlPlaneError } from './errors.js';
 import type { ControlPlaneEvent } from './events.js';
@@ -13,7 +13,7 @@ import type { ControlPlaneLimits } from './limits.js';
 import { ControlPlaneListener } from './listener.js';
 import type { ControlPlanePeer } from './peer.js';
 import { RequestDispatch } from './request-dispatch.js';
-import { ServerConnection } from './server-connection.js';
+import { ServerConnection, deniedError } from './server-connection.js';
 import { requireFreshHttp2, serverContext } from './tls-context.js';
 
 export interface ControlPlaneServerOptions {
@@ -29,6 +29,8 @@ export interface ControlPlaneServerOptions {
   readonly routes: readonly ((router: ConnectRouter) => void)[];
   /** Paths that need no client certificate. Default: the CA's `Join`. */
   readonly openMethods?: readonly string[] | undefined;
+  /** Paths that a client on the deny list may still call. Default: the CA's `WatchBundle`, by which it learns of its denial. */
+  readonly deniedMethods?: readonly string[] | undefined;
   readonly limits?: Partial<ControlPlaneLimits> | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
@@ -39,7 +41,8 @@ export interface ControlPlaneServerOptions {
  * The controller's one port: gRPC over HTTP/2 over TLS 1.3. Client certificates are verified from their DER against the
  * current bundle before any HTTP/2 is read; one that does not verify ends the connection. A connection without one may
  * call the open methods only. An authenticated connection ends with its certificate, or when the bundle stops
- * vouching for it.
+ * vouching for it. A client that the deny list names may watch the bundle, so that it learns of its denial and of its end, and
+ * nothing else; it is none of `peers`.
  *
  * @example
  * const server = await ControlPlaneServer.listen({ port: 15010, svid, bundle: ca.bundle, routes: [caRoutes({ ca, tokens, joinTokens, peerOf })] });
@@ -67,6 +70,7 @@ export class ControlPlaneServer implements Closable {
     const dispatch = new RequestDispatch({
       routes: options.routes,
       openMethods: options.openMethods ?? [joinMethodPath],
+      deniedMethods: options.deniedMethods ?? [watchBundleMethodPath],
       limits: this.#limits,
       clock: this.#clock,
       logger: this.#logger,
@@ -110,7 +114,9 @@ export class ControlPlaneServer implements Closable {
 
   /** The authenticated peers connected now. */
   get peers(): readonly ControlPlanePeer[] {
-    return [...this.#connections.values()].flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
+    return [...this.#connections.values()].flatMap(({ peer, denied }) =>
+      peer === undefined || denied !== undefined ? [] : [peer],
+    );
   }
 
   /** Stops accepting, lets calls under way finish within `drainTimeoutMs`, then ends what is left (watches among them). */
@@ -158,7 +164,7 @@ export class ControlPlaneServer implements Closable {
         request.stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
         return;
       }
-      dispatch.handle(request, response, connection.peer);
+      dispatch.handle(request, response, connection);
     });
     return server;
   }
@@ -167,12 +173,13 @@ export class ControlPlaneServer implements Closable {
     try {
       requireFreshHttp2(socket);
       const certificates = peerCertificates(socket);
-      const peer = certificates.length === 0 ? undefined : this.#verify(certificates, remote);
-      if (peer !== undefined) {
+      const { peer, denied } = this.#verify(certificates, remote);
+      if (denied !== undefined) this.#refused(remote, deniedError(denied));
+      else if (peer !== undefined) {
         this.#requireRoomFor(peer);
         proven();
       }
-      this.#serve(socket, peer, certificates);
+      this.#serve(socket, { peer, denied, certificates });
     } catch (error) {
       const refusal =
         error instanceof ControlPlaneError
@@ -183,15 +190,17 @@ export class ControlPlaneServer implements Closable {
     }
   }
 
-  #serve(socket: TLSSocket, peer: ControlPlanePeer | undefined, certificates: readonly Uint8Array[]): void {
-    const server = peer === undefined ? this.#http.open : this.#http.authenticated;
+  #serve(socket: TLSSocket, client: Client & { readonly certificates: readonly Uint8Array[] }): void {
+    const { peer, denied, certificates } = client;
+    const server = peer === undefined || denied !== undefined ? this.#http.open : this.#http.authenticated;
     server.once('session', (session) => {
       const connection = new ServerConnection({
         session,
         peer,
+        denied,
         limits: this.#limits,
         clock: this.#clock,
-        verify: () => void (peer === undefined ? undefined : this.#verify(certificates, peer.remote)),
+        verify: () => this.#verify(certificates, peer?.remote ?? 'unauthenticated').denied,
         onRefused: (error) => this.#refused(peer?.remote ?? 'unauthenticated', error),
       });
       this.#connections.set(session, connection);
@@ -204,13 +213,14 @@ export class ControlPlaneServer implements Closable {
     server.emit('connection', socket);
   }
 
-  #verify(certificates: readonly Uint8Array[], remote: string): ControlPlanePeer {
-    const { spiffeId, keyThumbprint, serialNumber, notAfter } = verifyX509Svid({
+  #verify(certificates: readonly Uint8Array[], remote: string): Client {
+    if (certificates.length === 0) return { peer: undefined, denied: undefined };
+    const { spiffeId, keyThumbprint, serialNumber, notAfter, denied } = verifyDeniableX509Svid({
       certificates,
       bundle: this.#bundle.current,
       now: this.#clock.now(),
     });
-    return Object.freeze({ spiffeId, keyThumbprint, serialNumber, notAfter, remote });
+    return { peer: Object.freeze({ spiffeId, keyThumbprint, serialNumber, notAfter, remote }), denied };
   }
 
   #requireRoomFor(peer: ControlPlanePeer): void {
@@ -225,4 +235,10 @@ export class ControlPlaneServer implements Closable {
     this.#logger.warn('control-plane connection refused', { remote, code: error.code, reason });
     notify(this.#observer, { type: 'control-plane-refused', remote, code: error.code, reason });
   }
+}
+
+/** The other end of a connection: no peer without a client certificate. */
+interface Client {
+  readonly peer: ControlPlanePeer | undefined;
+  readonly denied: string | undefined;
 }

@@ -14,6 +14,10 @@ export const controlPlaneErrorCodes = defineErrorCodes({
     when: 'The certificate of the controller, or of a client of it, does not verify. Nothing was sent to it.',
     fix: 'Check whom the address belongs to, the trust bundles, and the clocks; the message has the defect.',
   },
+  MESH_CONTROL_PLANE_DENIED: {
+    when: 'A client of the control plane is on the deny list. It is sent the trust bundle, which says so, and nothing else.',
+    fix: 'Nothing when it is meant to be; otherwise take it off the list with `meshwright ca allow`.',
+  },
   MESH_CONTROL_PLANE_NOT_CONTROLLER: {
     when: 'The server has a valid identity, but not that of the controller. Nothing was sent to it.',
     fix: 'Correct the address: something else of the mesh listens there.',

@@ -8,11 +8,14 @@ import type { Clock, Logger } from '../../core/index.js';
 import type { ControlPlaneLimits } from './limits.js';
 import { peerKey } from './peer.js';
 import type { ControlPlanePeer } from './peer.js';
+import type { ServerConnection } from './server-connection.js';
 
 export interface DispatchOptions {
   readonly routes: readonly ((router: ConnectRouter) => void)[];
   /** Paths that need no client certificate; all others do. */
   readonly openMethods: readonly string[];
+  /** Paths that a peer on the deny list may still call; no others. */
+  readonly deniedMethods: readonly string[];
   readonly limits: ControlPlaneLimits;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -28,20 +31,27 @@ export class RequestDispatch {
   readonly #options: DispatchOptions;
   readonly #methods: ReadonlyMap<string, UniversalHandler>;
   readonly #openMethods: ReadonlyMap<string, UniversalHandler>;
+  readonly #deniedMethods: ReadonlyMap<string, UniversalHandler>;
 
   constructor(options: DispatchOptions) {
     this.#options = options;
     this.#methods = methodsOf(options, options.limits.maxMessageBytes);
     const bounded = methodsOf(options, Math.min(unauthenticatedMessageBytes, options.limits.maxMessageBytes));
     this.#openMethods = new Map([...bounded].filter(([path]) => options.openMethods.includes(path)));
+    this.#deniedMethods = new Map([...bounded].filter(([path]) => options.deniedMethods.includes(path)));
   }
 
-  handle(request: Http2ServerRequest, response: Http2ServerResponse, peer: ControlPlanePeer | undefined): void {
-    const method = (peer === undefined ? this.#openMethods : this.#methods).get(request.url);
+  handle(
+    request: Http2ServerRequest,
+    response: Http2ServerResponse,
+    { peer, denied }: Pick<ServerConnection, 'peer' | 'denied'>,
+  ): void {
+    const certified = denied === undefined ? this.#methods : this.#deniedMethods;
+    const method = (peer === undefined ? this.#openMethods : certified).get(request.url);
     if (method === undefined) {
-      const known = this.#methods.has(request.url);
-      if (known) refuse(response, Code.Unauthenticated, 'this call needs a client certificate');
-      else refuse(response, Code.Unimplemented, 'there is no such method');
+      if (!this.#methods.has(request.url)) refuse(response, Code.Unimplemented, 'there is no such method');
+      else if (peer === undefined) refuse(response, Code.Unauthenticated, 'this call needs a client certificate');
+      else refuse(response, Code.PermissionDenied, 'this identity is on the deny list');
       return;
     }
     const cancelTimeout = this.#limitBody(request, method);

@@ -9,26 +9,30 @@ export interface ServerConnectionOptions {
   readonly session: Http2Session;
   /** `undefined` on a connection without a client certificate. */
   readonly peer: ControlPlanePeer | undefined;
+  /** Why the peer is denied: it is told so, on a connection that lives no longer than an unauthenticated one. */
+  readonly denied: string | undefined;
   readonly limits: ControlPlaneLimits;
   readonly clock: Clock;
-  /** Verifies the peer's certificates anew; throws when they no longer stand. */
-  readonly verify: () => void;
+  /** Verifies the peer's certificates anew, and returns why they are denied; throws when they no longer stand. */
+  readonly verify: () => string | undefined;
   readonly onRefused: (error: ControlPlaneError) => void;
 }
 
 /** One accepted HTTP/2 connection: how long it may live, and whether its other end is still there. */
 export class ServerConnection {
   readonly peer: ControlPlanePeer | undefined;
+  readonly denied: string | undefined;
   readonly #options: ServerConnectionOptions;
   #end: Timer | undefined;
   #ping: Timer | undefined;
 
   constructor(options: ServerConnectionOptions) {
-    const { peer, clock, limits, session } = options;
+    const { peer, denied, clock, limits, session } = options;
     this.peer = peer;
+    this.denied = denied;
     this.#options = options;
     session.on('error', () => undefined);
-    if (peer === undefined) {
+    if (peer === undefined || denied !== undefined) {
       this.#end = clock.timer(limits.unauthenticatedLifeMs, () => this.destroy());
     } else {
       this.#endWith(peer.notAfter);
@@ -42,15 +46,20 @@ export class ServerConnection {
     return !this.#options.session.destroyed;
   }
 
-  /** Ends the connection when the peer's certificate no longer verifies. */
+  /**
+   * Ends the connection when the peer's certificate no longer verifies, or when it was denied since, or is no longer: what it
+   * may call from now on is decided when it comes back.
+   */
   verifyAgain(): void {
     try {
-      this.#options.verify();
+      const denied = this.#options.verify();
+      if ((denied === undefined) === (this.denied === undefined)) return;
+      if (denied !== undefined) this.#options.onRefused(deniedError(denied));
     } catch (cause) {
       const message = `the certificate of a connected peer no longer stands: ${describeError(cause)}`;
       this.#options.onRefused(new ControlPlaneError('MESH_CONTROL_PLANE_UNTRUSTED', message, { cause }));
-      this.destroy();
     }
+    this.destroy();
   }
 
   /** Says that no more requests are taken; the connection ends with the last one under way. */
@@ -92,4 +101,9 @@ export class ServerConnection {
       });
     });
   }
+}
+
+export function deniedError(denied: string): ControlPlaneError {
+  const message = `expected a peer that is not on the deny list, but ${denied}; it is told so and nothing else`;
+  return new ControlPlaneError('MESH_CONTROL_PLANE_DENIED', message);
 }

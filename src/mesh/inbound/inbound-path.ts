@@ -276,8 +276,8 @@ export class InboundPath implements Closable {
 
 /** Ends a connection whose source the deny list of `bundle` names. */
 function revokeDenied(connection: LiveConnection, bundle: TrustBundle): void {
-  const { principal, node } = connection.source;
-  const reason = bundle.denied.reasonFor({ spiffeId: principal, node });
+  const { principal, node, serialNumber } = connection.source;
+  const reason = bundle.denied.reasonFor({ spiffeId: principal, node, serialNumber });
   if (reason !== undefined) connection.revoke('identity-denied', reason);
 }
 

@@ -138,6 +138,7 @@ export class PeerAuthenticator {
       principal,
       node: token.node,
       via: 'token',
+      serialNumber: peer.serialNumber,
       evidence: { node: token.node, principal: principal.toString() },
     };
   }
@@ -148,7 +149,7 @@ export class PeerAuthenticator {
       return refused('peer-not-an-agent', `expected an agent's certificate, got ${id}`);
     }
     this.#evidence.recordPeer(id, peer.notAfter);
-    return { principal: peer.spiffeId, via: 'svid', evidence: { node: id } };
+    return { principal: peer.spiffeId, via: 'svid', serialNumber: peer.serialNumber, evidence: { node: id } };
   }
 
   #remember(session: object, token: string, entry: CachedToken): void {

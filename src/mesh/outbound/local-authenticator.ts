@@ -82,6 +82,7 @@ export class LocalAuthenticator {
         principal,
         node: agent.node,
         via: 'local',
+        serialNumber: svid.serialNumber,
         evidence: { node: agent.node, principal: principal.toString() },
       };
     } catch (error) {

@@ -287,7 +287,7 @@ export class OutboundPath implements Closable {
         ? { kind: 'next', reason: 'endpoint-unreachable', detail }
         : { kind: 'refused', reason: 'refused-by-destination', detail };
     }
-    const unauthenticated = isMeshwrightError(error) && error.code.startsWith('CA_');
+    const unauthenticated = isMeshwrightError(error) && /^(?:CA_|TUNNEL_SVID_)/.test(error.code);
     return unauthenticated
       ? { kind: 'refused', reason: 'source-unauthenticated', detail }
       : { kind: 'next', reason: 'endpoint-unreachable', detail };

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import * as net from 'node:net';
 import { join } from 'node:path';
 import * as tls from 'node:tls';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { SpiffeCA, createCsr } from 'meshwright/ca';
 import type { CaClient } from 'meshwright/ca';
 import { LatestValueCell, formatSocketAddress } from 'meshwright/core';
@@ -129,6 +129,38 @@ describe('ControlPlaneServer', () => {
     expect(await codeOf(() => second.next())).toBe('CA_UNAVAILABLE');
     expect(Date.now()).toBeGreaterThanOrEqual(short.notAfter.getTime());
     expect(Date.now() - short.notAfter.getTime()).toBeLessThan(1000);
+  });
+
+  it('tells a client that it is denied, and serves it nothing else, until it is not', async () => {
+    const plane = await controlPlane({ limits: { unauthenticatedLifeMs: 1_000 } });
+    const follow = plane.ca.bundle.subscribe((bundle) => plane.bundle.set(bundle));
+    onTestFinished(() => follow[Symbol.dispose]());
+    const svid = await plane.svid(agentA);
+    const client = plane.client(plane.transport(svid, { bundle: plane.ca.bundle.current }));
+    const live = client.watchBundle();
+    await live.next();
+    expect(plane.server.peers).toHaveLength(1);
+
+    const value = svid.serialNumber;
+    await plane.ca.denyList.deny({ kind: 'serial-number', value });
+    expect(await codeOf(() => live.next())).toBe('CA_UNAVAILABLE');
+    expect(plane.server.peers).toEqual([]);
+    const told = client.watchBundle();
+    expect((await told.next()).value?.denied.reasonFor(svid)).toBe(`serial number ${value} is denied`);
+    expect(plane.server.peers).toEqual([]);
+    expect(refusals(plane)).toEqual(['MESH_CONTROL_PLANE_DENIED', 'MESH_CONTROL_PLANE_DENIED']);
+    await expect(client.issueWorkloadToken(web)).rejects.toThrow('on the deny list');
+    await expect(client.renew({ csr: new Uint8Array() })).rejects.toThrow('on the deny list');
+    // As a connection without a certificate, it does not stay.
+    expect(await codeOf(() => told.next())).toBe('CA_UNAVAILABLE');
+
+    const waiting = client.watchBundle();
+    await waiting.next();
+    await plane.ca.denyList.allow({ kind: 'serial-number', value });
+    // Either it is still told, or cut off first: what it may call is decided anew.
+    await waiting.next().catch(() => undefined);
+    await client.issueWorkloadToken(web);
+    expect(plane.server.peers).toHaveLength(1);
   });
 
   it('bounds the connections of one peer and the unauthenticated ones', async () => {
