@@ -90,7 +90,8 @@ export class L2Owner {
     this.#options = options;
     const { leases, leaseName, node, clock, logger, timing } = options;
     const onOwner = (owner: LeaseOwner): void => this.#report(ownedBy(owner));
-    this.#contest = new LeaseContest({ leases, leaseName, node, clock, logger, ttlMs: timing.ttlMs, onOwner });
+    const { ttlMs, provenAfterMs } = timing;
+    this.#contest = new LeaseContest({ leases, leaseName, node, clock, logger, ttlMs, provenAfterMs, onOwner });
   }
 
   start(): void {
@@ -178,7 +179,7 @@ export class L2Owner {
     const chance = await this.#contest.chance(signal);
     const isFit = health.healthy.current && link.state.current.up;
     if (!isFit && !('won' in chance)) return false;
-    const won = 'won' in chance ? chance.won : await this.#contest.take(chance.ownerSeen);
+    const won = 'won' in chance ? chance.won : await this.#contest.take(chance.lastOwner);
     if (!('lease' in won)) {
       this.#report(ownedBy(won));
       return false;

@@ -11,6 +11,8 @@ export interface LeaseContestOptions {
   readonly leaseName: string;
   readonly node: string;
   readonly ttlMs: number;
+  /** An owner that was seen for less may never have announced the address: it may have found another station there. */
+  readonly provenAfterMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called for each owner that is seen while we wait. */
@@ -25,7 +27,14 @@ export interface WonLease {
 }
 
 /** The lease may be had by who asks first, or was handed to us. */
-export type LeaseChance = { readonly ownerSeen: boolean } | { readonly won: WonLease };
+export type LeaseChance = { readonly lastOwner: SeenOwner | undefined } | { readonly won: WonLease };
+
+/** Who had the lease until now. */
+export interface SeenOwner {
+  readonly fencingToken: bigint;
+  /** Monotonic time. */
+  readonly sinceMs: number;
+}
 
 /** How soon after the release was seen we may follow without a probe. */
 const handoverWithinMs = 1_000;
@@ -40,8 +49,8 @@ export class LeaseContest {
 
   /** Waits for the lease to be free, or ours. */
   async chance(signal: AbortSignal): Promise<LeaseChance> {
-    const { leaseName, leases, onOwner } = this.#options;
-    let ownerSeen = false;
+    const { clock, leaseName, leases, onOwner } = this.#options;
+    let lastOwner: SeenOwner | undefined;
     let isFree = false;
     let standing: Promise<WonLease | undefined> | undefined;
     // Ended together with the wait, so that nothing goes on watching.
@@ -50,7 +59,8 @@ export class LeaseContest {
       for await (const owner of leases.watch(leaseName, { signal: watching.signal })) {
         isFree = owner === undefined;
         if (owner === undefined) break;
-        ownerSeen = true;
+        const { fencingToken } = owner;
+        if (fencingToken !== lastOwner?.fencingToken) lastOwner = { fencingToken, sinceMs: clock.monotonicMs() };
         standing ??= this.#standBy(watching);
         onOwner(owner);
       }
@@ -59,14 +69,14 @@ export class LeaseContest {
     }
     const won = await standing;
     if (won !== undefined) return { won };
-    if (isFree) return { ownerSeen };
+    if (isFree) return { lastOwner };
     signal.throwIfAborted();
     throw new Error('the lease store stopped watching');
   }
 
   /** Takes a lease that was seen free; resolves with its owner where somebody else was faster. */
-  async take(ownerSeen: boolean): Promise<WonLease | LeaseOwner> {
-    const { clock, leaseName, leases, node, ttlMs } = this.#options;
+  async take(lastOwner: SeenOwner | undefined): Promise<WonLease | LeaseOwner> {
+    const { clock, leaseName, leases, node, provenAfterMs, ttlMs } = this.#options;
     const sentMs = clock.monotonicMs();
     const late = new AbortController();
     const timer = clock.timer(ttlMs, () => late.abort(new Error('the lease store did not answer in time')));
@@ -75,8 +85,9 @@ export class LeaseContest {
     const result = await abandonOnAbort(acquiring, late.signal).finally(() => timer.cancel());
     if (!result.acquired) return result;
     const followsAtOnce = clock.monotonicMs() - sentMs < handoverWithinMs;
-    const hasLeft = result.released === true && followsAtOnce;
-    return { lease: result.lease, sentMs, before: !ownerSeen ? 'none' : hasLeft ? 'left' : 'vanished' };
+    const wasProven = lastOwner !== undefined && sentMs - lastOwner.sinceMs >= provenAfterMs;
+    const hasLeft = result.released === true && followsAtOnce && wasProven;
+    return { lease: result.lease, sentMs, before: lastOwner === undefined ? 'none' : hasLeft ? 'left' : 'vanished' };
   }
 
   /** Ends `watching` when the lease is ours. */

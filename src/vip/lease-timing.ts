@@ -20,6 +20,8 @@ export interface LeaseTiming {
   readonly lifetimeSeconds: number;
   /** How long any next owner probes at the least, after the lease has ended. */
   readonly probeMs: number;
+  /** A new owner may hold the lease so long at the most, find another station, and give it back without having announced. */
+  readonly provenAfterMs: number;
 }
 
 /** What a renewal may take, and the address still be refreshed after it. */
@@ -61,6 +63,8 @@ export function leaseTiming(ttlMs: number, probe: ProbeTimings): LeaseTiming {
     guardMs: Math.min(50, ttlMs / 24),
     lifetimeSeconds,
     probeMs,
+    // An acquisition and a renewal that are answered late, the probes with the pause for a late kernel, a slow release.
+    provenAfterMs: 2 * ttlMs + 2 * longestProbeMs(probe) + 2_500,
   });
 }
 

@@ -105,3 +105,18 @@ it('hands over in order, one owner after the other', async () => {
   expect(made.handovers).toBe(2);
   made.destroy();
 });
+
+it('never announces what a stranger has, though the nodes hand the lease around', async () => {
+  const made = new SimulatedCluster(3, vip, 5);
+  made.stranger = true;
+  for (const node of made.nodes) await node.start(assignments);
+  await made.pass(60_000);
+  expect(made.violations).toEqual([]);
+  const conflicted = made.nodes.filter(({ manager }) => manager?.state[0]?.state === 'conflicted');
+  expect(conflicted).toHaveLength(3);
+  made.stranger = false;
+  await made.pass(130_000);
+  expect(announcing(made)).toHaveLength(1);
+  expect(made.violations).toEqual([]);
+  made.destroy();
+});

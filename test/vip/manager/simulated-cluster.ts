@@ -136,7 +136,7 @@ export class SimulatedNode {
         const shortestMs = shortestProbeMs(managerProbe);
         await this.clock.sleep(shortestMs + random.fraction() * (longestProbeMs(managerProbe) - shortestMs));
         signal?.throwIfAborted();
-        return { free: true };
+        return this.#cluster.stranger ? { free: false, mac: '02:00:00:00:00:99', by: 'owner' } : { free: true };
       },
       announce: (ip, { mayAnnounce }) => {
         let timer: Timer | undefined;
@@ -218,6 +218,8 @@ export class SimulatedCluster {
   readonly store = new MemoryLeaseStore({ clock: this.world });
   readonly random: Random;
   readonly nodes: readonly SimulatedNode[];
+  /** A station that is none of the nodes has the address. */
+  stranger = false;
   /** Requests are quick and none is lost. */
   calm = false;
   /** Leases that went from one node to the next in one step. */
@@ -234,6 +236,7 @@ export class SimulatedCluster {
 
   heard(from: SimulatedNode, ip: string): void {
     const others = this.nodes.filter((node) => node !== from && node.has(ip));
+    if (this.stranger) this.violations.push(`${from.name} announced what a stranger has`);
     if (from.clock.frozen) this.violations.push(`${from.name} announced while it was frozen`);
     if (others.length > 0) this.violations.push(`${from.name} announced what ${others[0]?.name ?? ''} has`);
     if (!from.has(ip)) this.violations.push(`${from.name} announced what it has not`);
