@@ -195,7 +195,7 @@ export const caErrorCodes = defineErrorCodes({
     fix: 'Correct the clock of the controller or of the API server.',
   },
   CA_KUBERNETES_TOKEN_NOT_BOUND: {
-    when: 'A Kubernetes token does not say which pod and node it is bound to.',
+    when: 'A Kubernetes token does not say which pod and node it is bound to, or the cluster had no such node.',
     fix: 'Use a projected token of Kubernetes 1.30 or later; one made by `kubectl create token` is not bound to a pod on a node.',
   },
   CA_KUBERNETES_TOKEN_USED: {
@@ -204,7 +204,7 @@ export const caErrorCodes = defineErrorCodes({
   },
   CA_KUBERNETES_REVIEW_REFUSED: {
     when: 'The API server does not accept a Kubernetes token that its own key has signed.',
-    fix: 'Its pod, node or service account was deleted, or the audience is not the token’s: see the controller’s log.',
+    fix: 'Its pod or service account was deleted, its key was taken out of the issuer, or the audience is not the token’s: see the controller’s log.',
   },
   CA_KUBERNETES_REVIEW_MISMATCH: {
     when: 'The API server says something else about a Kubernetes token than the token itself.',

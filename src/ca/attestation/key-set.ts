@@ -26,8 +26,8 @@ const ecSchema = z.looseObject({ crv: z.enum(['P-256', 'P-384', 'P-521']), x: te
 
 /**
  * Reads a key set. Keys that are for something else (another use, another type, no key ID) are left out; a set in which
- * a key ID is there twice, a private key, or nothing that can be used, is refused as a whole. Throws an `Error` that quotes
- * nothing of it.
+ * two keys have one key ID, a private key, or nothing that can be used, is refused as a whole. One key may be there twice:
+ * API servers list it for each file that they were given it in. Throws an `Error` that quotes nothing of the set.
  */
 export function parseKeySet(document: unknown): KeySet {
   const parsed = setSchema.safeParse(document);
@@ -37,7 +37,10 @@ export function parseKeySet(document: unknown): KeySet {
     const { kid, use, alg } = jwk;
     const key = use === undefined || use === 'sig' ? importKey(jwk) : undefined;
     if (kid === undefined || key === undefined) continue;
-    if (keys.has(kid)) throw new Error('a key set has two keys of one key ID');
+    const known = keys.get(kid);
+    if (known !== undefined && !(known.key.equals(key) && known.algorithm === alg)) {
+      throw new Error('a key set has two keys of one key ID');
+    }
     keys.set(kid, Object.freeze({ key, algorithm: alg }));
   }
   if (keys.size === 0) throw new Error('a key set has no RSA or EC signing key with a key ID');

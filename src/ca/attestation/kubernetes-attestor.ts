@@ -47,8 +47,6 @@ export interface KubernetesTokenAttestorOptions {
   readonly logger?: Logger | undefined;
 }
 
-const keysPath = 'openid/v1/jwks';
-
 /**
  * Attests agents by projected service-account tokens (Kubernetes 1.30 or later, whose tokens name the pod's node). A token
  * is good when an issuer's key signed it; when it is of this issuer, for this audience alone, of this service account
@@ -112,7 +110,7 @@ function keySourceOf(
   logger: Logger,
 ): KeySource {
   if (jwks !== undefined && typeof jwks !== 'function') return staticKeys(jwks);
-  const load = jwks ?? (server && ((signal: AbortSignal) => server.get(keysPath, signal)));
+  const load = jwks ?? (server && ((signal: AbortSignal) => server.keys(signal)));
   if (load !== undefined)
     return new LoadedKeys({ load: load as (signal: AbortSignal) => Promise<unknown>, clock, logger });
   throw new CaError('CA_REQUEST_INVALID', 'expected server or jwks: without either, no token can be verified');

@@ -33,7 +33,10 @@ export interface KubernetesServerOptions {
 
 const maxBytes = 1024 * 1024;
 
-/** The two requests that attestation makes of an API server. Failures are plain errors that hold no token. */
+/**
+ * The two requests that attestation makes of an API server. Failures are plain errors that hold no token of ours; they may
+ * quote what the server says.
+ */
 export class KubernetesServer {
   readonly #options: KubernetesServerOptions;
   readonly #base: URL;
@@ -53,43 +56,72 @@ export class KubernetesServer {
     this.#fetch = fetch ?? nodeFetch(ca);
   }
 
-  get(path: string, signal: AbortSignal): Promise<unknown> {
-    return this.#request('GET', path, undefined, signal);
+  /** The issuer's key set (JWKS). API servers have it as one media type, and refuse (406) who takes no other than JSON. */
+  keys(signal: AbortSignal): Promise<unknown> {
+    const accept = 'application/jwk-set+json, application/json';
+    return this.#request('openid/v1/jwks', { method: 'GET', headers: { accept } }, signal);
   }
 
-  post(path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
-    return this.#request('POST', path, JSON.stringify(body), signal);
+  /** The answer to a TokenReview (authentication.k8s.io/v1). */
+  review(
+    spec: { readonly token: string; readonly audiences: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const headers = { accept: 'application/json', 'content-type': 'application/json' };
+    const body = JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec });
+    const path = 'apis/authentication.k8s.io/v1/tokenreviews';
+    return this.#request(path, { method: 'POST', headers, body }, signal, [spec.token]);
   }
 
-  async #request(method: string, path: string, body: string | undefined, outer: AbortSignal): Promise<unknown> {
+  async #request(
+    path: string,
+    request: ServerRequest,
+    outer: AbortSignal,
+    secrets: readonly string[] = [],
+  ): Promise<unknown> {
     const { bearerToken, timeoutMs = 5000, clock = systemClock } = this.#options;
     const timeout = new AbortController();
     const timer = clock.timer(timeoutMs, () => timeout.abort(new Error(`no answer within ${String(timeoutMs)} ms`)));
     const signal = AbortSignal.any([outer, timeout.signal]);
     const url = new URL(path, this.#base).href;
     try {
-      const token = typeof bearerToken === 'function' ? await bearerToken() : bearerToken;
-      const response = await this.#fetch(url, {
-        method,
-        headers: {
-          accept: 'application/json',
-          ...(token === undefined ? {} : { authorization: `Bearer ${token.trim()}` }),
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        ...(body === undefined ? {} : { body }),
-        signal,
-        redirect: 'error',
-      });
-      if (response.status !== 200 && response.status !== 201) {
-        await response.body?.[Symbol.asyncIterator]().return?.();
-        throw new Error(`expected status 200 or 201 from ${url}, got ${String(response.status)}`);
-      }
-      return parseJson(await readBounded(response.body ?? [], url), url);
+      const token = (typeof bearerToken === 'function' ? await bearerToken() : bearerToken)?.trim();
+      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+      const headers = { ...request.headers, ...authorization };
+      const response = await this.#fetch(url, { ...request, headers, signal, redirect: 'error' });
+      const text = await readBounded(response.body ?? [], url);
+      if (response.status === 200 || response.status === 201) return parseJson(text, url);
+      const quotes = [...secrets, token ?? ''].some((secret) => quotesToken(text, secret));
+      const why = quotes ? '' : statusMessage(text);
+      throw new Error(`expected status 200 or 201 from ${url}, got ${String(response.status)}${why}`);
     } catch (error) {
       throw timeout.signal.aborted ? timeout.signal.reason : error;
     } finally {
       timer.cancel();
     }
+  }
+}
+
+interface ServerRequest {
+  readonly method: string;
+  readonly headers: Record<string, string>;
+  readonly body?: string;
+}
+
+/** A server may quote what it was sent. */
+export function quotesToken(text: string, token: string): boolean {
+  return token.split('.').some((part) => part !== '' && text.includes(part));
+}
+
+/** What the error says that API servers send, such as whom they took us for and what that one may not do. */
+function statusMessage(text: string): string {
+  try {
+    const { kind, message } = JSON.parse(text) as { readonly kind?: unknown; readonly message?: unknown };
+    return kind === 'Status' && typeof message === 'string'
+      ? `: ${message.slice(0, 300).replace(/[^ -~]+/g, ' ')}`
+      : '';
+  } catch {
+    return '';
   }
 }
 

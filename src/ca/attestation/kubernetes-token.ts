@@ -52,6 +52,8 @@ export interface KubernetesTokenFacts {
 }
 
 const bound = z.looseObject({ name: z.string().min(1).max(253), uid: z.string().min(1).max(128) });
+/** Without a UID when there was no such Node when the token was made. */
+const boundNode = bound.partial({ uid: true });
 const seconds = z.number().min(0).max(8_640_000_000_000);
 const claimsSchema = z.looseObject({
   iss: z.string(),
@@ -61,7 +63,7 @@ const claimsSchema = z.looseObject({
   iat: seconds.optional(),
   nbf: seconds.optional(),
   'kubernetes.io': z
-    .looseObject({ namespace: z.string(), serviceaccount: bound, pod: bound.optional(), node: bound.optional() })
+    .looseObject({ namespace: z.string(), serviceaccount: bound, pod: bound.optional(), node: boundNode.optional() })
     .optional(),
 });
 type Claims = z.output<typeof claimsSchema>;
@@ -179,10 +181,25 @@ function requireClaims(
       'expected the claims of a pod and its node, as Kubernetes 1.30 and later write them',
     );
   }
-  if (cluster?.namespace !== policy.namespace || serviceAccount.name !== policy.serviceAccount) {
-    throw refused('CA_KUBERNETES_TOKEN_SUBJECT', 'its subject and its kubernetes.io claims disagree', node.name);
+  const { name: nodeName, uid: nodeUid } = node;
+  if (nodeUid === undefined) {
+    throw refused(
+      'CA_KUBERNETES_TOKEN_NOT_BOUND',
+      `its node ${shown(nodeName)} has no UID: the cluster had no such Node when it made the token`,
+      nodeName,
+    );
   }
-  return Object.freeze({ username, serviceAccount, pod, node, expiresAtMs: exp * 1000, digest });
+  if (cluster?.namespace !== policy.namespace || serviceAccount.name !== policy.serviceAccount) {
+    throw refused('CA_KUBERNETES_TOKEN_SUBJECT', 'its subject and its kubernetes.io claims disagree', nodeName);
+  }
+  return Object.freeze({
+    username,
+    serviceAccount,
+    pod,
+    node: { ...node, uid: nodeUid },
+    expiresAtMs: exp * 1000,
+    digest,
+  });
 }
 
 function refused(code: Extract<CaErrorCode, `CA_KUBERNETES_TOKEN_${string}`>, why: string, node?: string): CaError {

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { describeError } from '../../core/index.js';
 import { shown } from '../../internal/shown.js';
 import { CaError } from '../errors.js';
+import { quotesToken } from './kubernetes-server.js';
 import type { KubernetesServer } from './kubernetes-server.js';
 import type { KubernetesTokenFacts } from './kubernetes-token.js';
 
-const path = 'apis/authentication.k8s.io/v1/tokenreviews';
 const strings = z.array(z.string());
 const reviewSchema = z.looseObject({
   apiVersion: z.literal('authentication.k8s.io/v1'),
@@ -16,7 +16,8 @@ const reviewSchema = z.looseObject({
     audiences: strings.optional(),
     user: z
       .looseObject({
-        username: z.string(),
+        // Missing in a refusal, whose user is there all the same: `{}`.
+        username: z.string().optional(),
         uid: z.string().optional(),
         extra: z.record(z.string(), strings).optional(),
       })
@@ -25,8 +26,9 @@ const reviewSchema = z.looseObject({
 });
 
 /**
- * Asks the API server about a token that was verified already (TokenReview, authentication.k8s.io/v1): whether its pod,
- * node and service account are still there. What it says must be what the token says.
+ * Asks the API server about a token that was verified already (TokenReview, authentication.k8s.io/v1): whether its pod
+ * and service account are still there. What it says must be what the token says. Its node is what it was when the token
+ * was made: API servers do not look for it. They remember a yes for some seconds (10 by default).
  *
  * Throws `CA_ATTESTATION_UNAVAILABLE`, `CA_KUBERNETES_REVIEW_REFUSED`, `CA_KUBERNETES_REVIEW_MISMATCH`.
  */
@@ -38,10 +40,9 @@ export async function reviewToken(
   signal: AbortSignal,
 ): Promise<void> {
   const fields = { node: facts.node.name };
-  const body = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: [audience] } };
   let answer: unknown;
   try {
-    answer = await server.post(path, body, signal);
+    answer = await server.review({ token, audiences: [audience] }, signal);
   } catch (error) {
     // The message goes to a caller that is not known yet; the cause stays in our log.
     const cause = new Error(withoutToken(describeError(error), token));
@@ -78,7 +79,6 @@ export async function reviewToken(
   throw new CaError('CA_KUBERNETES_REVIEW_MISMATCH', message, { fields });
 }
 
-/** A server may quote what it was sent. */
 function withoutToken(text: string, token: string): string {
-  return token.split('.').some((part) => text.includes(part)) ? 'a message that quotes the token' : text;
+  return quotesToken(text, token) ? 'a message that quotes the token' : text;
 }

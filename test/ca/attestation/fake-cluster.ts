@@ -1,5 +1,8 @@
-/** A Kubernetes API server as attestation sees it: its key set, and TokenReview; on loopback, gone with the test. */
-import { createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+/**
+ * A Kubernetes API server as attestation sees it: its key set, and TokenReview; on loopback, gone with the test. It answers
+ * as a real one did (recorded-cluster.test.ts compares them), but for expiry: tests have clocks of their own.
+ */
+import { createPublicKey, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import * as http from 'node:http';
 import * as https from 'node:https';
@@ -76,11 +79,15 @@ export interface Review {
 
 export interface FakeCluster {
   readonly url: string;
+  /** What it accepts as `bearerToken`, and nothing else. */
+  readonly bearerToken: string;
   /** PEM of the authority of its certificate; `undefined` for plain HTTP. */
   readonly ca: string | undefined;
   keys: SigningKey[];
+  /** Names of pods that were deleted. */
+  readonly deletedPods: Set<string>;
   /** Answers instead of serving, when set. */
-  broken: 'status' | 'garbage' | 'hang' | 'redirect' | 'huge' | undefined;
+  broken: 'status' | 'forbidden' | 'garbage' | 'hang' | 'redirect' | 'huge' | undefined;
   /** Changes an honest review. */
   review: (honest: Review) => Review;
   readonly requests: { readonly path: string; readonly authorization: string | undefined; readonly body: string }[];
@@ -115,8 +122,10 @@ export async function fakeCluster(options: { readonly tls?: boolean } = {}): Pro
     get url() {
       return `${tls ? 'https' : 'http'}://localhost:${String(port)}`;
     },
+    bearerToken: 'own-0c4f1e',
     ca,
     keys: [signingKey('key-1')],
+    deletedPods: new Set(),
     broken: undefined,
     review: (honest) => honest,
     requests: [],
@@ -150,13 +159,15 @@ async function answer(
   const body = Buffer.concat(chunks).toString('utf8');
   const path = request.url ?? '';
   cluster.requests.push({ path, authorization: request.headers.authorization, body });
-  const send = (status: number, value: unknown): void => {
-    response.writeHead(status, { 'content-type': 'application/json' });
+  const send = (status: number, value: unknown, type = 'application/json'): void => {
+    response.writeHead(status, { 'content-type': type });
     response.end(JSON.stringify(value));
   };
+  const fail = (code: number, reason: string, message: string, more: object = { details: {} }): void =>
+    send(code, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, ...more, code });
   switch (cluster.broken) {
     case 'status':
-      return send(500, { message: body });
+      return fail(500, 'InternalError', body);
     case 'garbage':
       return void response.end('<html>');
     case 'redirect':
@@ -165,39 +176,105 @@ async function answer(
       return void response.end(Buffer.alloc(2 * 1024 * 1024, 0x20));
     case 'hang':
       return;
+    case 'forbidden':
     case undefined:
   }
-  if (path === '/openid/v1/jwks') return send(200, { keys: cluster.keys.map(jwkOf) });
-  if (path === '/apis/authentication.k8s.io/v1/tokenreviews') return send(201, reviewOf(cluster, body));
-  return send(404, {});
+  const { authorization, accept = '*/*' } = request.headers;
+  if (authorization !== undefined && authorization !== `Bearer ${cluster.bearerToken}`) {
+    return fail(401, 'Unauthorized', 'Unauthorized', {});
+  }
+  const accepts = (type: string): boolean => accept.split(/\s*,\s*/).some((each) => each === type || each === '*/*');
+  const allowed = authorization !== undefined && cluster.broken !== 'forbidden';
+  const user = authorization === undefined ? 'system:anonymous' : controllerName;
+  if (path === '/openid/v1/jwks') {
+    const type = 'application/jwk-set+json';
+    if (!allowed) return fail(403, 'Forbidden', `forbidden: User "${user}" cannot get path "${path}"`);
+    if (accepts(type)) return send(200, { keys: cluster.keys.map(jwkOf) }, type);
+    return fail(406, 'NotAcceptable', `406: Not Acceptable\n\nAvailable representations: ${type}`);
+  }
+  if (path === '/apis/authentication.k8s.io/v1/tokenreviews' && accepts('application/json')) {
+    const more = { details: { group: 'authentication.k8s.io', kind: 'tokenreviews' } };
+    const what = 'cannot create resource "tokenreviews" in API group "authentication.k8s.io" at the cluster scope';
+    const forbidden = `tokenreviews.authentication.k8s.io is forbidden: User "${user}" ${what}`;
+    return allowed ? send(201, reviewOf(cluster, body)) : fail(403, 'Forbidden', forbidden, more);
+  }
+  return fail(404, 'NotFound', 'the server could not find the requested resource');
+}
+
+const controllerName = 'system:serviceaccount:mesh-system:meshwright-controller';
+
+interface ReviewedClaims {
+  readonly iss: string;
+  readonly sub: string;
+  readonly aud: readonly string[];
+  readonly jti?: string;
+  readonly 'kubernetes.io': Record<'node' | 'pod' | 'serviceaccount', { name: string; uid: string } | undefined>;
 }
 
 function reviewOf(cluster: FakeCluster, body: string): unknown {
   const { spec } = JSON.parse(body) as { spec: { token: string; audiences: string[] } };
-  const claims = JSON.parse(Buffer.from(spec.token.split('.')[1] ?? '', 'base64url').toString('utf8')) as {
-    sub: string;
-    'kubernetes.io': Record<'node' | 'pod' | 'serviceaccount', { name: string; uid: string }>;
-  };
-  const { node, pod, serviceaccount } = claims['kubernetes.io'];
-  const honest: Review = {
-    authenticated: true,
-    audiences: spec.audiences,
-    user: {
-      username: claims.sub,
-      uid: serviceaccount.uid,
-      groups: ['system:serviceaccounts'],
-      extra: {
-        'authentication.kubernetes.io/node-name': [node.name],
-        'authentication.kubernetes.io/node-uid': [node.uid],
-        'authentication.kubernetes.io/pod-name': [pod.name],
-        'authentication.kubernetes.io/pod-uid': [pod.uid],
-      },
-    },
-  };
+  const error = whyRefused(cluster, spec.token, spec.audiences);
+  const honest = error === undefined ? acceptance(readClaims(spec.token), spec.audiences) : { user: {}, error };
   return {
-    apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenReview',
+    apiVersion: 'authentication.k8s.io/v1',
+    metadata: { creationTimestamp: null },
     spec,
     status: cluster.review(honest),
+  };
+}
+
+function readClaims(token: string): ReviewedClaims {
+  return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8')) as ReviewedClaims;
+}
+
+/** In the words of a real one. */
+function whyRefused(cluster: FakeCluster, token: string, audiences: readonly string[]): string | undefined {
+  const claims = readClaims(token);
+  if (claims.iss !== issuer) return 'invalid bearer token';
+  const because = (why: string): string => `[invalid bearer token, ${why}]`;
+  const [header = '', payload = '', signature = ''] = token.split('.');
+  const { kid } = JSON.parse(Buffer.from(header, 'base64url').toString('utf8')) as { readonly kid: string };
+  const signer = cluster.keys.find((key) => key.kid === kid);
+  if (signer === undefined) return because('invalid signature, no keys found');
+  const key = { key: createPublicKey(signer.privateKey), dsaEncoding: 'ieee-p1363' } as const;
+  const digest = signer.alg === 'ES384' ? 'sha384' : 'sha256';
+  if (!verify(digest, Buffer.from(`${header}.${payload}`), key, Buffer.from(signature, 'base64url'))) {
+    return because('go-jose/go-jose: error in cryptographic primitive');
+  }
+  if (!claims.aud.some((each) => audiences.includes(each))) {
+    const list = (each: readonly string[]): string => `[${each.map((one) => JSON.stringify(one)).join(' ')}]`;
+    return because(`token audiences ${list(claims.aud)} is invalid for the target audiences ${list(audiences)}`);
+  }
+  const gone = cluster.deletedPods.has(claims['kubernetes.io'].pod?.name ?? '');
+  return gone ? because('service account token has been invalidated') : undefined;
+}
+
+function acceptance(claims: ReviewedClaims, audiences: readonly string[]): Review {
+  const { node, pod, serviceaccount } = claims['kubernetes.io'];
+  const extra = {
+    'credential-id': claims.jti === undefined ? undefined : `JTI=${claims.jti}`,
+    'node-name': node?.name,
+    'node-uid': node?.uid,
+    'pod-name': pod?.name,
+    'pod-uid': pod?.uid,
+  };
+  return {
+    authenticated: true,
+    user: {
+      username: claims.sub,
+      uid: serviceaccount?.uid,
+      groups: [
+        'system:serviceaccounts',
+        `system:serviceaccounts:${claims.sub.split(':')[2] ?? ''}`,
+        'system:authenticated',
+      ],
+      extra: Object.fromEntries(
+        Object.entries(extra).flatMap(([name, value]) =>
+          value === undefined ? [] : [[`authentication.kubernetes.io/${name}`, [value]]],
+        ),
+      ),
+    },
+    audiences: audiences.filter((each) => claims.aud.includes(each)),
   };
 }

@@ -40,7 +40,7 @@ async function setup(options: SetupOptions = {}): Promise<Setup> {
   });
   const attestor = kubernetesTokenAttestor({
     ...policy,
-    server: { url: cluster.url, ca: cluster.ca, bearerToken: 'own' },
+    server: { url: cluster.url, ca: cluster.ca, bearerToken: cluster.bearerToken },
     used: await ca.usedEvidence(),
     clock,
     logger,
@@ -75,7 +75,13 @@ describe('joining with a Kubernetes token', () => {
     const cluster = await fakeCluster();
     const { token, join, audit, lines } = await setup({
       cluster,
-      attestor: { server: { url: cluster.url, ca: cluster.ca, bearerToken: () => Promise.resolve(' fresh\n') } },
+      attestor: {
+        server: {
+          url: cluster.url,
+          ca: cluster.ca,
+          bearerToken: () => Promise.resolve(` ${cluster.bearerToken}\n`),
+        },
+      },
     });
     const value = token();
     expect(await join(value)).toBe('spiffe://cluster.local/agent/node-a');
@@ -83,7 +89,9 @@ describe('joining with a Kubernetes token', () => {
       '/openid/v1/jwks',
       '/apis/authentication.k8s.io/v1/tokenreviews',
     ]);
-    expect(cluster.requests.map(({ authorization }) => authorization)).toEqual(['Bearer fresh', 'Bearer fresh']);
+    expect(cluster.requests.map(({ authorization }) => authorization)).toEqual(
+      Array(2).fill(`Bearer ${cluster.bearerToken}`),
+    );
     expect(JSON.parse(cluster.requests[1]?.body ?? '')).toEqual({
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenReview',
@@ -263,13 +271,17 @@ describe('the issuer’s keys', () => {
     let calls = 0;
     const jwks = (): Promise<unknown> => Promise.resolve((calls += 1) && { keys: [jwkOf(key)] });
     const { join, clock, cluster } = await setup({ attestor: { jwks } });
+    cluster.keys = [key];
     expect(await join(mint(key, claimsOf('node-a', clock.now())))).toBe('spiffe://cluster.local/agent/node-a');
     expect([calls, keyLoads(cluster), reviews(cluster)]).toEqual([1, 0, 1]);
   });
 
   it('are asked for by the fetch that is given', async () => {
     const cluster = await fakeCluster({ tls: false });
-    const { token, join } = await setup({ cluster, attestor: { server: { url: cluster.url, fetch } } });
+    const { token, join } = await setup({
+      cluster,
+      attestor: { server: { url: cluster.url, fetch, bearerToken: cluster.bearerToken } },
+    });
     expect(await join(token())).toBe('spiffe://cluster.local/agent/node-a');
     cluster.broken = 'redirect';
     expect(await codeOf(() => join(token()))).toBe(unavailable);
@@ -288,6 +300,7 @@ describe('TokenReview', () => {
   const name = 'authentication.kubernetes.io/node-name';
   const cases: readonly (readonly [string, string, (honest: Review) => Review])[] = [
     ['says no', 'REFUSED', () => ({ authenticated: false })],
+    ['says no as API servers do', 'REFUSED', () => ({ user: {}, error: '[invalid bearer token, token expired]' })],
     ['says nothing', 'REFUSED', () => ({})],
     ['has no user', 'REFUSED', (honest) => ({ ...honest, user: undefined })],
     ['has an error beside its yes', 'REFUSED', (honest) => ({ ...honest, error: 'token expired' })],
@@ -315,6 +328,13 @@ describe('TokenReview', () => {
     expect(await join(value)).toBe('spiffe://cluster.local/agent/node-a');
   });
 
+  it('refuses the token of a pod that is gone', async () => {
+    const { cluster, token, join } = await setup();
+    cluster.deletedPods.add('agent-node-a');
+    expect(await codeOf(() => join(token()))).toBe('CA_KUBERNETES_REVIEW_REFUSED');
+    expect(await join(token('node-b'))).toBe('spiffe://cluster.local/agent/node-b');
+  });
+
   it('is asked for only with tokens that verify', async () => {
     const { cluster, clock, join } = await setup();
     const forged = mint({ ...signingKey('key-1') }, claimsOf('node-a', clock.now()));
@@ -331,6 +351,19 @@ describe('TokenReview', () => {
     for (const part of value.split('.')) expect(JSON.stringify([lines, audit])).not.toContain(part);
     cluster.broken = undefined;
     expect(await join(value)).toBe('spiffe://cluster.local/agent/node-a');
+  });
+
+  it('says in the log whom the API server took us for, and what that one may not do', async () => {
+    const { cluster, token, join, lines } = await setup();
+    await join(token());
+    cluster.broken = 'forbidden';
+    expect(await codeOf(() => join(token()))).toBe(unavailable);
+    const forbidden = 'system:serviceaccount:mesh-system:meshwright-controller" cannot create resource "tokenreviews"';
+    expect(String(lines.at(-1)?.fields['reason'])).toContain(forbidden);
+    const stranger = await setup({ cluster, attestor: { server: { url: cluster.url, bearerToken: 'secret' } } });
+    expect(await codeOf(() => stranger.join(token()))).toBe(unavailable);
+    expect(JSON.stringify(stranger.lines)).toContain('got 401: Unauthorized');
+    expect(JSON.stringify(stranger.lines)).not.toContain('secret');
   });
 
   it('that quotes the token in its error does not get it into the log', async () => {

@@ -22,6 +22,8 @@ import { controlPlane } from './support.js';
 const trustDomain = TrustDomain.parse('cluster.local');
 const spiffeId = SpiffeId.parse('spiffe://cluster.local/agent/node-a');
 
+const serverOf = ({ url, ca, bearerToken }: FakeCluster) => ({ url, ca, bearerToken });
+
 /** A token of node-a's agent as the kubelet would fetch it now. */
 function freshToken({ keys }: FakeCluster): string {
   const [key] = keys;
@@ -34,7 +36,7 @@ it(
   { timeout: 30_000 },
   async () => {
     const cluster = await fakeCluster();
-    const attestor = kubernetesTokenAttestor({ ...policy, server: { url: cluster.url, ca: cluster.ca } });
+    const attestor = kubernetesTokenAttestor({ ...policy, server: serverOf(cluster) });
     const plane = await controlPlane({ svidTtlMs: 2000, attestors: [attestor] });
     const directory = testDirectory();
     const tokenFile = join(directory, 'token');
@@ -85,7 +87,7 @@ it(
 
 it('nothing is sent to a controller whose root is not pinned', async () => {
   const cluster = await fakeCluster();
-  const attestor = kubernetesTokenAttestor({ ...policy, server: { url: cluster.url, ca: cluster.ca } });
+  const attestor = kubernetesTokenAttestor({ ...policy, server: serverOf(cluster) });
   const plane = await controlPlane({ attestors: [attestor] });
   const csr = await createCsr(p256().privateKey);
   const evidence = { type: 'kubernetes-token', value: freshToken(cluster) };
@@ -102,7 +104,7 @@ it('nothing is sent to a controller whose root is not pinned', async () => {
 
 it('a request with a join token and other evidence is refused, and neither is used up', async () => {
   const cluster = await fakeCluster();
-  const attestor = kubernetesTokenAttestor({ ...policy, server: { url: cluster.url, ca: cluster.ca } });
+  const attestor = kubernetesTokenAttestor({ ...policy, server: serverOf(cluster) });
   const plane = await controlPlane({ attestors: [attestor] });
   const { token: joinToken, rootPin } = await plane.joinTokens.create({ node: 'node-b' });
   const transport = joinTransport({ address: plane.address, rootPin, trustDomain });
