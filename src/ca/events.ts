@@ -1,4 +1,5 @@
 /** What this module reports to an `Observer<CaEvent>`. Values never contain keys or tokens. */
+import type { CaCertificateEnd } from './certificate-ends.js';
 import type { CaErrorCode } from './errors.js';
 
 /** What was asked of the CA. */
@@ -25,6 +26,11 @@ export type CaEvent =
       readonly audience: readonly string[];
       readonly jti: string;
       readonly expiresAt: Date;
+    }
+  | {
+      /** The CA was opened, or its keys or its bundle changed: the ends of all its certificates. */
+      readonly type: 'ca-certificates';
+      readonly ends: readonly CaCertificateEnd[];
     }
   | {
       /** A request over the network was refused. */

@@ -1,6 +1,7 @@
 export { CaError, caErrorCodes } from './errors.js';
 export type { CaErrorCode } from './errors.js';
 export type { CaEvent, CaOperation } from './events.js';
+export type { CaCertificateEnd } from './certificate-ends.js';
 export { SpiffeCA } from './spiffe-ca.js';
 export type {
   IssuedX509Svid,

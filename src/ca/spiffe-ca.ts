@@ -18,6 +18,7 @@ import type { AuthorityState } from './authority-state.js';
 import { CaDenyList } from './ca-deny-list.js';
 import { publicKeyOfCsr } from './csr.js';
 import { CaError } from './errors.js';
+import { certificateEnds } from './certificate-ends.js';
 import type { CaEvent } from './events.js';
 import { JoinTokens } from './join-tokens.js';
 import { KeyRotation } from './key-rotation.js';
@@ -154,6 +155,10 @@ export class SpiffeCA implements AsyncDisposable {
     this.tokenKeyRotation = new KeyRotation(this.#authority, 'tokenKeys', record);
     this.jwtKeyRotation = new KeyRotation(this.#authority, 'jwtKeys', record);
     this.denyList = new CaDenyList(this.#authority, record);
+    const reportEnds = (): void =>
+      notify(observer, { type: 'ca-certificates', ends: certificateEnds(this.#authority.state.roots) });
+    reportEnds();
+    this.bundle.subscribe(reportEnds);
   }
 
   /**

@@ -11,6 +11,8 @@ export interface CounterOf<Info extends MetricInfo> {
 
 export interface GaugeOf<Info extends MetricInfo> extends CounterOf<Info> {
   set(labels: LabelsOf<Info>, value: number): void;
+  /** Forgets every series. */
+  reset(): void;
   /** Called at each scrape for the value; for gauges that move by themselves, and without labels. */
   onCollect(value: () => number | undefined): void;
 }
@@ -69,6 +71,7 @@ function build(
       return {
         inc: (labels, value) => gauge.inc(labels, value),
         set: (labels, value) => gauge.set(labels, value),
+        reset: () => gauge.reset(),
         onCollect: (value) => {
           collect = value;
         },

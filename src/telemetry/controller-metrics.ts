@@ -32,7 +32,12 @@ export function controllerMetrics(options: { readonly clock?: Clock | undefined 
         certificate(event);
         if (event.type === 'ca-svid-issued') metrics.svidsIssued.inc({});
         else if (event.type === 'ca-workload-token-issued') metrics.tokensIssued.inc({});
-        else if (event.type === 'ca-refused') metrics.caRefused.inc({ operation: event.operation, code: event.code });
+        else if (event.type === 'ca-certificates') {
+          // What was retired must not stay.
+          metrics.caCertificateEnd.reset();
+          for (const { certificate, stage, notAfter } of event.ends)
+            metrics.caCertificateEnd.set({ certificate, stage }, notAfter.getTime() / 1000);
+        } else if (event.type === 'ca-refused') metrics.caRefused.inc({ operation: event.operation, code: event.code });
       },
       snapshot: (event: SnapshotEvent) => {
         if (event.type === 'snapshot-published') {

@@ -191,6 +191,15 @@ export const controllerMetricTable = defineMetrics({
     help: "Attempts to renew the controller's own certificate that failed, as when the audit log cannot be written.",
     labels: { code },
   },
+  caCertificateEnd: {
+    name: 'novaedge_mesh_ca_certificate_not_after_timestamp_seconds',
+    type: 'gauge',
+    help: "Unix time at which a certificate that the CA's signing rests on ends. Nothing is issued beyond the first end of stage `active`.",
+    labels: {
+      certificate: '`root`, or `intermediate` (under an external root; of several, the one that ends first)',
+      stage: '`active` (signs), `prepared` (signs next) or `outgoing` (signs no more)',
+    },
+  },
   svidsIssued: {
     name: 'novaedge_mesh_ca_certificates_issued_total',
     type: 'counter',

@@ -163,7 +163,9 @@ describe('SpiffeCA.issueX509Svid', () => {
     const events: CaEvent[] = [];
     const ca = await SpiffeCA.create({ trustDomain: 'cluster.local', observer: (event) => void events.push(event) });
     const { serialNumber, notAfter } = await ca.issueX509Svid({ spiffeId: agent, publicKey: p256().publicKey });
-    expect(events).toEqual([{ type: 'ca-svid-issued', spiffeId: agent, serialNumber, notAfter }]);
+    const [opened, ...issued] = events;
+    expect(opened).toMatchObject({ type: 'ca-certificates', ends: [{ certificate: 'root', stage: 'active' }] });
+    expect(issued).toEqual([{ type: 'ca-svid-issued', spiffeId: agent, serialNumber, notAfter }]);
   });
 });
 

@@ -4,6 +4,7 @@ import { SpiffeCA, caAdminCalls, localSigner, memoryStore, rootPinOf } from 'mes
 import type { AuditEntry, CaStore, SpiffeCAInstallOptions } from 'meshwright/ca';
 import { X509Svid, verifyX509Svid } from 'meshwright/spiffe';
 import type { TrustBundle } from 'meshwright/spiffe';
+import { controllerMetrics } from 'meshwright/telemetry';
 import { FakeClock } from 'meshwright/testing';
 import type { TestCertificateFields } from '../../../src/testing/test-certificate.js';
 import { derBoolean, derOctetString, derSequence } from '../../../src/internal/der/writer.js';
@@ -57,6 +58,35 @@ describe('a subordinate CA', () => {
     expect(svid.certificates).toHaveLength(3);
     expect(accepted(svid, ca.bundle.current, clock.now())).toBe(true);
     expect(ca.externalRoot.status).toMatchObject({ subordinate: true, requested: undefined });
+  });
+
+  it('reports when each certificate it rests on ends, through a rotation, as metrics', async () => {
+    const { root, csrPem, install, clock } = await setup();
+    const { registry, observers } = controllerMetrics({ clock });
+    const upper = root.intermediate('corporate issuing');
+    const chain = `${upper.pem}${upper.sign(csrPem)}`;
+    const ca = await install(chain, { observer: observers.ca });
+    const ends = async (): Promise<Readonly<Record<string, number>>> => {
+      const shown = await registry.metrics();
+      const row =
+        /^novaedge_mesh_ca_certificate_not_after_timestamp_seconds\{certificate="(\w+)",stage="(\w+)"\} (\d+)$/gm;
+      return Object.fromEntries(
+        [...shown.matchAll(row)].map(([, what, stage, end]) => [`${stage} ${what}`, Number(end)]),
+      );
+    };
+    const daysFromStart = (days: number): number => startMs / 1000 + days * 86_400;
+    const external = { 'active root': daysFromStart(3650), 'active intermediate': daysFromStart(365) };
+    expect(await ends()).toEqual(external);
+    await ca.rootRotation.prepare({ selfSigned: true, ttlMs: 100 * 86_400_000 });
+    expect(await ends()).toEqual({ ...external, 'prepared root': daysFromStart(100) });
+    await ca.rootRotation.activate({ force: true });
+    expect(await ends()).toEqual({
+      'active root': daysFromStart(100),
+      'outgoing root': daysFromStart(3650),
+      'outgoing intermediate': daysFromStart(365),
+    });
+    await ca.rootRotation.retire({ force: true });
+    expect(await ends()).toEqual({ 'active root': daysFromStart(100) });
   });
 
   it('under P-384, RSA and Ed25519 roots alike', async () => {
