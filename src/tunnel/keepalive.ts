@@ -5,6 +5,9 @@ import type { TunnelLimits } from './limits.js';
 /**
  * PINGs the other end `keepaliveIntervalMs` after each answer and calls `onDead`, once, when one stays unanswered for
  * `keepaliveTimeoutMs`. A peer stuck in half a frame cannot answer either, so this also bounds half-sent requests.
+ *
+ * A session that has said or heard GOAWAY is asked by an empty SETTINGS frame, which a peer must acknowledge just as well:
+ * its streams may run on for days, and Node sends no PING on it any more.
  */
 export function startKeepalive(
   session: Http2Session,
@@ -27,12 +30,14 @@ export function startKeepalive(
       stop();
       onDead();
     });
+    const answered = (error: Error | null): void => {
+      if (stopped || error !== null) return;
+      timer.cancel();
+      schedule();
+    };
     try {
-      session.ping((error) => {
-        if (stopped || error !== null) return;
-        timer.cancel();
-        schedule();
-      });
+      if (session.closed) session.settings({}, answered);
+      else session.ping(answered);
     } catch {
       // The session is closing; its own end stops the timer.
     }

@@ -32,6 +32,8 @@ export class SessionCore<Http2 extends Http2Session = Http2Session> implements T
   readonly #openedMonotonicMs: number;
   readonly #ended: Promise<void>;
   #draining: TunnelError | undefined;
+  /** Of our own drain. */
+  #drainReason: TunnelError | undefined;
   #reserved = 0;
   #total = 0;
   #receivedBytes = 0;
@@ -167,7 +169,7 @@ export class SessionCore<Http2 extends Http2Session = Http2Session> implements T
   /** Says GOAWAY now, lets open streams run for `timeoutMs` (or to their end), then resets them. */
   drain(reason: TunnelError, timeoutMs?: number): Promise<void> {
     this.#draining ??= reason;
-    this.#reason ??= reason;
+    this.#drainReason ??= reason;
     if (this.streams === 0 || this.#context.side === 'client') closeGracefully(this.http2);
     else if (!this.#saidGoaway) announceGoaway(this.http2);
     this.#saidGoaway = true;
@@ -238,7 +240,10 @@ export class SessionCore<Http2 extends Http2Session = Http2Session> implements T
     this.#idleTimer?.cancel();
     this.#drainTimer?.cancel();
     const reason =
-      this.#reason ?? this.#draining ?? new TunnelError('TUNNEL_SESSION_FAILED', 'the peer closed the connection');
+      this.#reason ??
+      this.#drainReason ??
+      this.#draining ??
+      new TunnelError('TUNNEL_SESSION_FAILED', 'the peer closed the connection');
     this.#closed.abort(reason);
     const durationMs = this.#context.clock.monotonicMs() - this.#openedMonotonicMs;
     this.#notify({ type: 'session-closed', reason: reason.code, durationMs });

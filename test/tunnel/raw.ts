@@ -94,10 +94,15 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
 /** What a client begins with: the preface and empty SETTINGS. */
 export const clientPreface = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0)]);
 
-/** HEADERS of a CONNECT, and RST_STREAM(CANCEL) behind it. */
-export function connectAndReset(stream: number): Buffer {
+/** HEADERS of a CONNECT. */
+export function connect(stream: number): Buffer {
   const literal = (index: number, value: string): Buffer =>
     Buffer.concat([Buffer.from([index, value.length]), Buffer.from(value)]);
   const block = Buffer.concat([literal(2, 'CONNECT'), literal(1, '10.0.0.7:80')]);
-  return Buffer.concat([frame(1, 4, stream, block), frame(3, 0, stream, Buffer.from([0, 0, 0, 8]))]);
+  return frame(1, 4, stream, block);
+}
+
+/** HEADERS of a CONNECT, and RST_STREAM(CANCEL) behind it. */
+export function connectAndReset(stream: number): Buffer {
+  return Buffer.concat([connect(stream), frame(3, 0, stream, Buffer.from([0, 0, 0, 8]))]);
 }

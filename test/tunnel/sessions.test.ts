@@ -7,7 +7,7 @@ import { TrustBundle, authorizeAgent, authorizeId } from '../../src/spiffe/index
 import { FakeClock } from '../../src/testing/fake-clock.js';
 import { TestCa } from '../../src/testing/test-ca.js';
 import { testCertificateDefects } from '../../src/testing/test-certificate-defects.js';
-import { clientPreface, rawTls } from './raw.js';
+import { clientPreface, connect, frame, rawTls } from './raw.js';
 import { Rig, agentA, agentB, echo, errorOf, readAll, until } from './support.js';
 
 let rig: Rig;
@@ -352,6 +352,39 @@ describe('keepalive', () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     stream.end('there');
     expect((await readAll(stream)).toString()).toBe('there');
+  });
+
+  test.each(['server', 'client'] as const)(
+    'leaves a session alone that answers while it drains, however long its streams run (renewal of the %s)',
+    async (side) => {
+      const limits = { keepaliveIntervalMs: 50, keepaliveTimeoutMs: 1_000 };
+      rig = await Rig.start({ limits }, { limits });
+      const { stream } = await rig.connect();
+      if (side === 'server') rig.serverSvid.set(rig.ca.svid(agentB));
+      else rig.clientSvid.set(rig.ca.svid(agentA));
+      await rig.connect();
+      await until(() => rig.client.sessions.map(({ state }) => state).join() === 'draining,open');
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      stream.end('still there');
+      expect((await readAll(stream)).toString()).toBe('still there');
+      expect(rig.logged('TUNNEL_KEEPALIVE_TIMEOUT')).toEqual([]);
+    },
+  );
+
+  test.each([
+    ['that has said GOAWAY', false],
+    ['that was told GOAWAY', true],
+  ])('ends a session with open streams whose peer %s and has stopped answering', async (_, renews) => {
+    rig = await Rig.start({ limits: { keepaliveIntervalMs: 100, keepaliveTimeoutMs: 100 } });
+    const socket = await rawTls(rig, rig.clientSvid.current);
+    socket.write(clientPreface);
+    socket.write(connect(1));
+    socket.resume();
+    await until(() => rig.server.sessions[0]?.streams === 1);
+    if (renews) rig.serverSvid.set(rig.ca.svid(agentB));
+    else socket.write(frame(7, 0, 0, Buffer.alloc(8)));
+    await until(() => rig.server.sessions.length === 0);
+    expect(rig.logged('TUNNEL_KEEPALIVE_TIMEOUT')).toHaveLength(1);
   });
 });
 
