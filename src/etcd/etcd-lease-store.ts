@@ -13,27 +13,21 @@ import type {
 import { abandonOnAbort } from '../internal/single-flight.js';
 import { EtcdError } from './errors.js';
 import { EtcdClient } from './etcd-client.js';
-import type { KeyValue, TxnResponse } from './gen/etcd_pb.js';
+import { LeaseAttempts } from './lease-attempts.js';
 import { LeaseHandovers } from './lease-handovers.js';
-import type { Candidacy } from './lease-handovers.js';
 import { LeaseKeys, encodeRecord } from './lease-records.js';
 import { LeaseSession } from './lease-session.js';
+import type { Candidacy } from './lease-session.js';
 import { LeaseView } from './lease-view.js';
-import type { LeaseStanding } from './lease-view.js';
 import { LeaseWatch } from './lease-watch.js';
 import { resolveEtcdOptions } from './options.js';
 import type { EtcdLeaseStoreOptions, ResolvedEtcdOptions } from './options.js';
-import { found, get, madeIn, put, remove, unchangedSince } from './requests.js';
-import type { Condition, Operation } from './requests.js';
 
 interface Held {
   readonly lease: Lease;
   readonly session: LeaseSession;
   readonly value: Uint8Array;
 }
-
-/** Each look at a name can find it changed by somebody else; more often than this in a row is a fight, and refused. */
-const maxLooks = 12;
 
 /**
  * Leases in etcd (3.4 or newer), shared by every process that has the same endpoints and prefix.
@@ -55,6 +49,7 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
   readonly #keys: LeaseKeys;
   readonly #client: EtcdClient;
   readonly #view: LeaseView;
+  readonly #attempts: LeaseAttempts;
   readonly #handovers: LeaseHandovers;
   readonly #sessions = new Map<string, LeaseSession>();
   readonly #held = new Map<string, Held>();
@@ -72,6 +67,7 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     this.#keys = new LeaseKeys(this.#options.prefix);
     this.#client = new EtcdClient(this.#options);
     this.#view = new LeaseView(this.#keys, this.#options.clock);
+    this.#attempts = new LeaseAttempts(this.#client, this.#keys, this.#view, (name) => this.#held.has(name));
     this.#handovers = new LeaseHandovers(this.#client, this.#keys, this.#view);
   }
 
@@ -199,7 +195,10 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     const session = this.#session(options);
     const value = this.#record(options, session);
     try {
-      return await session.run(() => this.#take(name, options, session, value));
+      const outcome = await session.run(() => this.#attempts.run(name, { session, value }, options));
+      if (!outcome.taken) return { acquired: false, ...outcome.owner };
+      const lease = this.#taken(name, options, session, value, outcome.revision);
+      return { acquired: true, lease, released: outcome.released };
     } catch (error) {
       // It may have taken effect: what nobody knows of must not live as long as the session does.
       session.leaveBehind({ key: this.#keys.of('lease', name), value });
@@ -207,114 +206,13 @@ export class EtcdLeaseStore implements LeaseStore, Closable {
     }
   }
 
-  async #take(
-    name: string,
-    options: AcquireOptions,
-    session: LeaseSession,
-    value: Uint8Array,
-  ): Promise<LeaseAcquisition> {
-    const wasThere = this.#view.lease(name) !== undefined;
-    for (let look = 0; look < maxLooks; look += 1) {
-      const standing = this.#standing(name, session);
-      const response = standing.free
-        ? await this.#tryTake(name, standing, session, value, options.signal)
-        : await this.#look(name, standing, options.signal);
-      if (standing.free && response.succeeded) {
-        const lease = this.#taken(name, options, session, value, response.header?.revision);
-        // Release deletes the key; an end leaves it for the next one to overwrite.
-        return { acquired: true, lease, released: wasThere && standing.revision === 0n };
-      }
-      const now = this.#standing(name, session);
-      if (session.lost) throw new EtcdError('ETCD_UNAVAILABLE', `the session of ${options.holder} was lost; try again`);
-      if (this.#isOurs(name, value)) {
-        return { acquired: true, lease: this.#taken(name, options, session, value, undefined) };
-      }
-      if (now.free) continue;
-      if (now.owner === undefined) {
-        const message = `the key ${this.#options.prefix}leases/${name} holds something that no lease store wrote`;
-        throw new EtcdError('ETCD_RECORD_MALFORMED', message, { fields: { name } });
-      }
-      // Held, and its session was looked at in the same answer or is known: that is final.
-      if (this.#view.sessionMadeIn(now.record.session) !== undefined) return { acquired: false, ...now.owner };
-    }
-    throw new EtcdError('ETCD_UNAVAILABLE', `the lease ${name} changed hands at every look; try again`);
-  }
-
-  /** What an earlier attempt of this session got without knowing it is free to this session. */
-  #standing(name: string, session: LeaseSession): LeaseStanding {
-    const standing = this.#view.standing(name);
-    if (standing.free || standing.owner === undefined || this.#held.has(name)) return standing;
-    if (standing.record.session !== session.id) return standing;
-    return { free: true, revision: standing.owner.fencingToken, ended: undefined };
-  }
-
-  #isOurs(name: string, value: Uint8Array): boolean {
-    const record = this.#view.lease(name)?.record;
-    return record !== undefined && Buffer.from(encodeRecord(record)).equals(value);
-  }
-
-  async #tryTake(
-    name: string,
-    standing: Extract<LeaseStanding, { free: true }>,
-    session: LeaseSession,
-    value: Uint8Array,
-    signal: AbortSignal | undefined,
-  ): Promise<TxnResponse> {
-    const key = this.#keys.of('lease', name);
-    const compare: Condition[] = [unchangedSince(key, standing.revision), madeIn(session.key, session.madeIn)];
-    const success: Operation[] = [put(key, value), put(session.key, session.value)];
-    const failure: Operation[] = [get(key), get(session.key)];
-    const { ended } = standing;
-    const endedKey = ended === undefined ? undefined : this.#keys.of('session', ended.id);
-    if (ended !== undefined && endedKey !== undefined) {
-      compare.push(unchangedSince(endedKey, ended.revision));
-      success.push(remove(endedKey));
-      failure.push(get(endedKey));
-    }
-    const response = await this.#client.txn({ compare, success, failure }, signal);
-    const revision = response.header?.revision ?? 0n;
-    if (response.succeeded) {
-      session.markMade(revision);
-      if (endedKey !== undefined) this.#view.sawNothing(endedKey, revision);
-      return response;
-    }
-    this.#feed(key, found(response.responses, 0), revision);
-    const own = found(response.responses, 1);
-    if ((own?.createRevision ?? 0n) !== session.madeIn) session.markLost();
-    this.#feed(session.key, own, revision);
-    if (endedKey !== undefined) this.#feed(endedKey, found(response.responses, 2), revision);
-    return response;
-  }
-
-  /** Reads the lease and, as far as it is known, its session. */
-  async #look(
-    name: string,
-    standing: Extract<LeaseStanding, { free: false }>,
-    signal: AbortSignal | undefined,
-  ): Promise<TxnResponse> {
-    const key = this.#keys.of('lease', name);
-    const sessionKey = standing.record === undefined ? undefined : this.#keys.of('session', standing.record.session);
-    const success = [get(key), ...(sessionKey === undefined ? [] : [get(sessionKey)])];
-    const response = await this.#client.txn({ success }, signal);
-    const revision = response.header?.revision ?? 0n;
-    this.#feed(key, found(response.responses, 0), revision);
-    if (sessionKey !== undefined) this.#feed(sessionKey, found(response.responses, 1), revision);
-    return response;
-  }
-
-  #feed(key: Uint8Array, pair: KeyValue | undefined, revision: bigint): void {
-    if (pair === undefined) this.#view.sawNothing(key, revision);
-    else this.#view.saw(pair);
-  }
-
   #taken(
     name: string,
     { holder, ttlMs }: AcquireOptions,
     session: LeaseSession,
     value: Uint8Array,
-    revision: bigint | undefined,
+    fencingToken: bigint,
   ): Lease {
-    const fencingToken = revision ?? this.#view.lease(name)?.revision ?? 0n;
     const lease: Lease = Object.freeze({ name, holder, fencingToken, ttlMs });
     this.#held.set(name, { lease, session, value });
     return lease;

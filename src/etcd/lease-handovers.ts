@@ -2,15 +2,9 @@ import type { Lease } from '../core/index.js';
 import type { EtcdClient } from './etcd-client.js';
 import { decodeLease, encodeOffer } from './lease-records.js';
 import type { LeaseKeys } from './lease-records.js';
-import type { LeaseSession } from './lease-session.js';
+import type { Candidacy } from './lease-session.js';
 import type { LeaseView } from './lease-view.js';
 import { found, get, madeIn, put, remove, unchangedSince } from './requests.js';
-
-/** What a store would have the lease hold. */
-export interface Candidacy {
-  readonly session: LeaseSession;
-  readonly value: Uint8Array;
-}
 
 /**
  * Leases that go from one owner to the next in one transaction: the owner offers, the first who stands by answers (and renews

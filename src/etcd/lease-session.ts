@@ -10,6 +10,12 @@ interface Leftover {
   readonly value: Uint8Array;
 }
 
+/** What a lease is to hold, and the session that keeps it. */
+export interface Candidacy {
+  readonly session: LeaseSession;
+  readonly value: Uint8Array;
+}
+
 /**
  * The session of one holder and time-to-live: a key written anew at each renewal, for all its leases at once. It is made
  * with the first one, and when it was deleted (its leases were taken over) it stays lost.
