@@ -4,7 +4,7 @@ import type { NetNamespace } from 'meshwright/testing';
 
 /** Where BIRD puts its routes: it knows nothing of nexthop groups, so what it has chosen is carried over to the main table. */
 export const birdTable = 100;
-const groupId = 1000;
+const firstGroupId = 1000;
 const buckets = 1024;
 
 /**
@@ -14,7 +14,7 @@ const buckets = 1024;
 export class ResilientPaths implements Disposable {
   readonly #router: NetNamespace;
   readonly #ids: ReadonlyMap<string, number>;
-  readonly #groups = new Map<string, { readonly id: number; paths: string }>();
+  readonly #groups = new Map<string, { readonly id: number; readonly paths: string }>();
   readonly #monitor: ChildProcess;
   #working: Promise<void> | undefined;
   #dirty = false;
@@ -53,29 +53,21 @@ export class ResilientPaths implements Disposable {
         gateway?: string;
         nexthops?: readonly { gateway: string }[];
       }[];
-      const now = new Map(
-        shown.map(({ dst, gateway, nexthops }) => [dst, nexthops?.map((each) => each.gateway) ?? [gateway ?? '']]),
-      );
-      for (const address of new Set([...now.keys(), ...this.#groups.keys()]))
-        await this.#set(address, now.get(address));
+      // One that is gone is left as it is: BIRD may be about to put it back with other paths.
+      for (const { dst, gateway, nexthops } of shown) {
+        await this.#set(dst, nexthops?.map((each) => each.gateway) ?? [gateway ?? '']);
+      }
     }
   }
 
-  async #set(address: string, nodes: readonly string[] | undefined): Promise<void> {
+  async #set(address: string, nodes: readonly string[]): Promise<void> {
     const known = this.#groups.get(address);
-    if (nodes === undefined) {
-      if (known === undefined) return;
-      this.#groups.delete(address);
-      await this.#router.ip('route', 'delete', address);
-      await this.#router.ip('nexthop', 'delete', 'id', String(known.id));
-      return;
-    }
     const paths = nodes
       .map((ip) => this.#ids.get(ip) ?? 0)
       .toSorted((a, b) => a - b)
       .join('/');
     if (known?.paths === paths) return;
-    const id = known?.id ?? groupId + this.#groups.size;
+    const id = known?.id ?? firstGroupId + this.#groups.size;
     this.#groups.set(address, { id, paths });
     const group = ['id', String(id), 'group', paths, 'type', 'resilient', 'buckets', String(buckets)];
     // Buckets of a node that is back are taken from the others once they have been idle.

@@ -53,6 +53,7 @@ export async function startVips(
         leases,
         l2: { interface: vips.interface },
         addressDevice: vips.device,
+        quiesce: (address, options) => ingress.quiesce(address, options),
         logger,
         observer: metrics.observers.vip,
       }),

@@ -13,10 +13,9 @@ import {
   socketAddress,
   systemClock,
 } from '../../core/index.js';
-import type { Clock, Closable, LatestValue, Logger, SocketAddress, Timer } from '../../core/index.js';
+import type { Clock, Closable, LatestValue, Logger, SocketAddress } from '../../core/index.js';
 import { resetSocket } from '../../internal/reset-socket.js';
 import { splice } from '../../internal/splice.js';
-import { VipListener } from '../../vip/index.js';
 import type { VipConnection } from '../../vip/index.js';
 import { ConnectionQuota } from '../connection-quota.js';
 import type { CapturedConnection } from '../inbound/plaintext-path.js';
@@ -26,6 +25,7 @@ import type { MeshViews } from '../mesh-views.js';
 import { EndpointPicker } from '../outbound/endpoint-picker.js';
 import type { ServiceEndpoint } from '../resources.js';
 import type { MeshVip } from '../vip-resources.js';
+import { VipPorts } from './vip-ports.js';
 
 export interface VipIngressOptions {
   readonly views: MeshViews;
@@ -46,30 +46,31 @@ export interface VipIngressOptions {
   readonly logger?: Logger | undefined;
 }
 
-/** Between two attempts to listen where it failed. */
-const listenRetryMs = 5_000;
-
 type Target = MeshVip['targets'][number];
 
 export class VipIngress implements Closable {
   readonly #options: VipIngressOptions;
   readonly #logger: Logger;
-  readonly #clock: Clock;
   readonly #picker = new EndpointPicker();
   readonly #quota: ConnectionQuota;
-  /** By address and port. */
-  readonly #listeners = new Map<string, Promise<VipListener | undefined>>();
-  readonly #bound = new Set<string>();
+  readonly #ports: VipPorts;
+  /** Where each port led last. */
+  readonly #targets = new Map<string, Target>();
   readonly #serving = new LatestValueCell<readonly MeshVip[]>([]);
   readonly #stopped = new AbortController();
   readonly #subscription: Disposable;
-  #retry: Timer | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: VipIngressOptions) {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
-    this.#clock = options.clock ?? systemClock;
+    this.#ports = new VipPorts({
+      onConnection: (connection) => void this.#onConnection(connection),
+      onBound: () => this.#judge(),
+      onRetry: () => this.#reconcile(),
+      clock: options.clock ?? systemClock,
+      logger: this.#logger,
+    });
     const { maxConnections = 4_096 } = options;
     this.#quota = new ConnectionQuota({
       maxConnections,
@@ -87,6 +88,14 @@ export class VipIngress implements Closable {
     return this.#serving;
   }
 
+  /**
+   * Holds new connections to an address until `signal` aborts, and resolves when those under way have ended. For a
+   * `VipManager`: `quiesce: (address, options) => ingress.quiesce(address, options)`.
+   */
+  quiesce(address: string, options: { readonly signal: AbortSignal }): Promise<void> {
+    return this.#ports.quiesce(address, options);
+  }
+
   /** Takes no more connections; resolves when those that are open have ended. */
   close(): Promise<void> {
     this.#closed ??= this.#end();
@@ -96,7 +105,7 @@ export class VipIngress implements Closable {
   destroy(): void {
     void this.close();
     this.#stopped.abort(new Error('the ingress was stopped'));
-    for (const listener of this.#listeners.values()) void listener.then((each) => each?.destroy());
+    this.#ports.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -105,57 +114,24 @@ export class VipIngress implements Closable {
 
   async #end(): Promise<void> {
     this.#subscription[Symbol.dispose]();
-    this.#retry?.cancel();
-    const listeners = await Promise.all(this.#listeners.values());
-    for (const listener of listeners) await listener?.close();
+    await this.#ports.close();
   }
 
   #reconcile(): void {
     if (this.#closed !== undefined) return;
-    const index = this.#options.views.current?.index;
-    const vips = index?.state.vips ?? [];
-    const wanted = new Map(
-      vips.flatMap((vip) =>
-        vip.targets.flatMap(({ port }) =>
-          vip.addresses.map((ip) => [formatSocketAddress({ ip, port }), socketAddress(ip, port)] as const),
-        ),
-      ),
-    );
-    for (const [key, listener] of this.#listeners) {
-      if (wanted.has(key)) continue;
-      this.#listeners.delete(key);
-      this.#bound.delete(key);
-      void listener.then((each) => each?.close());
+    const wanted = new Map<string, SocketAddress>();
+    for (const { addresses, targets } of this.#options.views.current?.index.state.vips ?? []) {
+      for (const target of targets) {
+        for (const ip of addresses) {
+          const address = socketAddress(ip, target.port);
+          wanted.set(formatSocketAddress(address), address);
+          this.#targets.set(formatSocketAddress(address), target);
+        }
+      }
     }
-    for (const [key, address] of wanted) {
-      if (!this.#listeners.has(key)) this.#listeners.set(key, this.#listen(key, address));
-    }
+    this.#ports.reconcile(wanted);
+    for (const name of this.#targets.keys()) if (!this.#ports.has(name)) this.#targets.delete(name);
     this.#judge();
-  }
-
-  async #listen(key: string, address: SocketAddress): Promise<VipListener | undefined> {
-    try {
-      const listener = await VipListener.listen({
-        address,
-        onConnection: (connection) => void this.#onConnection(connection),
-        logger: this.#logger,
-      });
-      // It may have been given up meanwhile; whoever did that closes it.
-      if (this.#listeners.has(key)) this.#bound.add(key);
-      this.#judge();
-      return listener;
-    } catch (error) {
-      // Until it can, the address is not announced from here.
-      this.#logger.error('a port of a virtual IP cannot be served', { address: key, error: describeError(error) });
-      this.#listeners.delete(key);
-      if (this.#closed === undefined) this.#retry ??= this.#clock.timer(listenRetryMs, () => this.#again());
-      return undefined;
-    }
-  }
-
-  #again(): void {
-    this.#retry = undefined;
-    this.#reconcile();
   }
 
   #judge(): void {
@@ -169,7 +145,7 @@ export class VipIngress implements Closable {
   #canServe(index: MeshIndex, vip: MeshVip): boolean {
     return vip.targets.every(
       (target) =>
-        vip.addresses.every((ip) => this.#bound.has(formatSocketAddress({ ip, port: target.port }))) &&
+        vip.addresses.every((ip) => this.#ports.isBound(formatSocketAddress({ ip, port: target.port }))) &&
         vip.addresses.some((ip) => localEndpoints(index, target, ip).length > 0),
     );
   }
@@ -184,15 +160,13 @@ export class VipIngress implements Closable {
     }
     socket.once('close', () => place[Symbol.dispose]());
     const index = this.#options.views.current?.index;
-    const target = index?.state.vips
-      .find(({ addresses }) => addresses.includes(destination.ip))
-      ?.targets.find(({ port }) => port === destination.port);
+    const name = formatSocketAddress(destination);
     const gone = new AbortController();
     socket.once('close', () => gone.abort(new Error('the client went away')));
     const signal = AbortSignal.any([gone.signal, this.#stopped.signal]);
-    const local = index === undefined || target === undefined ? [] : localEndpoints(index, target, destination.ip);
-    const port = { port: destination.port, protocol: 'TCP' as const, endpoints: [...local] };
-    for (const endpoint of this.#picker.candidates(formatSocketAddress(destination), port)) {
+    const endpoints = index === undefined ? [] : [...this.#endpointsFor(index, name, destination.ip)];
+    const port = { port: destination.port, protocol: 'TCP' as const, endpoints };
+    for (const endpoint of this.#picker.candidates(name, port)) {
       const pod = socketAddress(endpoint.address, endpoint.port);
       if (index?.workloadAt(pod.ip)?.enrolled === true) {
         await this.#options.plaintext.onConnection({ socket, originalDestination: pod, source });
@@ -212,18 +186,35 @@ export class VipIngress implements Closable {
       }
     }
     this.#logger.warn('connection to a virtual IP refused: no pod on this node can be reached', {
-      address: formatSocketAddress(destination),
+      address: name,
       source: source.ip,
     });
     resetSocket(socket);
   }
+
+  /**
+   * A connection that was under way when the address was given up is still served: by pods that are not ready any more, too,
+   * which as a rule are about to end.
+   */
+  #endpointsFor(index: MeshIndex, name: string, ip: string): readonly ServiceEndpoint[] {
+    const target = this.#targets.get(name);
+    if (target === undefined) return [];
+    const ready = localEndpoints(index, target, ip);
+    if (ready.length > 0 || !this.#ports.isHeld(name)) return ready;
+    return localEndpoints(index, target, ip, () => true).map((endpoint) => ({ ...endpoint, ready: true }));
+  }
 }
 
 /** Ready endpoints on this node; those of the address's own family first, since a pod may have both. */
-function localEndpoints(index: MeshIndex, target: Target, ip: string): readonly ServiceEndpoint[] {
+function localEndpoints(
+  index: MeshIndex,
+  target: Target,
+  ip: string,
+  suits: (endpoint: ServiceEndpoint) => boolean = ({ ready }) => ready,
+): readonly ServiceEndpoint[] {
   const service = index.state.services.find((each) => resourceKey(each) === target.service);
   const port = service?.ports.find((each) => each.protocol === 'TCP' && each.port === target.servicePort);
-  const local = (port?.endpoints ?? []).filter((endpoint) => endpoint.ready && endpoint.node === index.node);
+  const local = (port?.endpoints ?? []).filter((endpoint) => suits(endpoint) && endpoint.node === index.node);
   const same = local.filter(({ address }) => address.includes(':') === ip.includes(':'));
   return same.length > 0 ? same : local;
 }

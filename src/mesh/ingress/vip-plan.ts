@@ -36,7 +36,11 @@ export interface VipBgpSettings extends Pick<VipBgpOptions, 'listen' | 'graceful
  * await vips.apply(plan.assignments);
  */
 export function vipPlan(node: string, { known, serving, bgp: settings = {} }: VipPlanInput): VipPlan {
-  const assignments = serving.flatMap((vip) => (vip.nodes.includes(node) ? assignmentOf(vip) : []));
+  const names = new Set(known.map(({ name }) => name));
+  const assignments = serving.flatMap((vip) =>
+    // What was served a moment ago may be unknown by now.
+    names.has(vip.name) && vip.nodes.includes(node) ? assignmentOf(vip) : [],
+  );
   let speaker: VipBgp['speakers'][number] | undefined;
   const peers = new Map<string, VipManagerPeer>();
   for (const { nodes, bgp, bfd } of known.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {

@@ -1,7 +1,7 @@
 /** Keeps a node's virtual IPs at what its snapshots say and its ingress can serve. */
 import { describeError, silentLogger, sleep, systemClock } from '../../core/index.js';
 import type { Clock, Closable, LatestValue, Logger } from '../../core/index.js';
-import type { VipManager } from '../../vip/index.js';
+import type { VipAssignment, VipManager } from '../../vip/index.js';
 import type { MeshViews } from '../mesh-views.js';
 import type { MeshVip } from '../vip-resources.js';
 import type { VipReport } from '../vip-tables.js';
@@ -36,6 +36,7 @@ export class VipRunner implements Closable {
   readonly #stopped = new AbortController();
   readonly #subscriptions: readonly Disposable[];
   #running: RunningVips | undefined;
+  #applied: readonly VipAssignment[] = [];
   #dirty = false;
   #working: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -105,8 +106,27 @@ export class VipRunner implements Closable {
       if (plan.assignments.length === 0 && plan.bgp === undefined) return;
       this.#running = await start();
     }
-    // What is no longer served goes first, over the sessions that told of it; what is new needs its session.
+    // What is no longer served goes first, in order, over the sessions that told of it; what is new needs its session.
+    const staying = stayingOf(this.#applied, plan.assignments);
+    if (staying !== undefined) {
+      await this.#running.apply(staying);
+      this.#applied = staying;
+    }
     await this.#running.configureBgp(plan.bgp);
     await this.#running.apply(plan.assignments);
+    this.#applied = plan.assignments;
   }
+}
+
+/** What is assigned, as it is, without the addresses that are not wanted any more; undefined where all are. */
+function stayingOf(
+  applied: readonly VipAssignment[],
+  wanted: readonly VipAssignment[],
+): readonly VipAssignment[] | undefined {
+  const modes = new Map(wanted.flatMap(({ addresses, mode }) => addresses.map((ip) => [ip, mode] as const)));
+  const stays = ({ mode }: VipAssignment, ip: string): boolean => modes.get(ip) === mode;
+  if (applied.every((each) => each.addresses.every((ip) => stays(each, ip)))) return undefined;
+  return applied
+    .map((each) => ({ ...each, addresses: each.addresses.filter((ip) => stays(each, ip)) }))
+    .filter(({ addresses }) => addresses.length > 0);
 }

@@ -12,6 +12,7 @@ import type {
   VipIngressOptions,
 } from '../../../src/mesh/index.js';
 import { SnapshotStore } from '../../../src/snapshot/index.js';
+import { FakeClock } from '../../../src/testing/index.js';
 import { freePort } from '../../support/free-port.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { meshStateInput } from '../fixtures.js';
@@ -153,7 +154,8 @@ describeRequiring({ native: true }, 'VipIngress', () => {
 
   it('follows snapshots: readiness, and the end of a virtual IP', async () => {
     const vipPort = await freePort();
-    const { names, store } = await ingress(state({ vipPort, podPort: 1 }));
+    const clock = new FakeClock();
+    const { names, store } = await ingress(state({ vipPort, podPort: 1 }), { clock });
     await until(() => names().includes('edge'));
     await store.swap(state({ vipPort, podPort: 1, ready: false }));
     expect(names()).toEqual([]);
@@ -164,10 +166,72 @@ describeRequiring({ native: true }, 'VipIngress', () => {
         probe.once('error', () => resolve(true));
         probe.once('listening', () => probe.close(() => resolve(false)));
       });
+    expect(await listening()).toBe(true);
+    clock.advance(5_000);
     for (let attempt = 0; attempt < 100 && (await listening()); attempt += 1) {
       await new Promise((done) => setTimeout(done, 5));
     }
     expect(await listening()).toBe(false);
+  });
+
+  it('holds a virtual IP that is gone, and serves it at once when it is back', async () => {
+    const pod = await server((socket) => socket.pipe(socket), '127.0.9.20');
+    const vipPort = await freePort();
+    const clock = new FakeClock();
+    const { names, store } = await ingress(state({ vipPort, podPort: pod.port }), { clock });
+    await until(() => names().includes('edge'));
+    const before = connect({ host: vipAddress, port: vipPort });
+    await once(before, 'connect');
+    await store.swap(parseMeshState(meshStateInput()));
+    before.write('still there');
+    expect(String(await once(before, 'data'))).toBe('still there');
+    before.destroy();
+    let answered = false;
+    const asked = ask(vipPort, 'x').finally(() => (answered = true));
+    await new Promise((done) => setTimeout(done, 200));
+    expect(answered).toBe(false);
+    await store.swap(state({ vipPort, podPort: pod.port }));
+    expect(names()).toEqual(['edge']);
+    // The SYN that was dropped is sent again.
+    expect(await asked).toEqual({ text: 'x', reset: false });
+    clock.advance(5_000);
+    expect(await ask(vipPort, 'y')).toEqual({ text: 'y', reset: false });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('closes at once a port that alone is gone', async () => {
+    const pod = await server((socket) => socket.pipe(socket), '127.0.9.20');
+    const [vipPort, other] = [await freePort(), await freePort()];
+    const { names, store } = await ingress(state({ vipPort, podPort: pod.port }));
+    await until(() => names().includes('edge'));
+    await store.swap(state({ vipPort: other, podPort: pod.port }));
+    await until(() => names().includes('edge'));
+    expect(await ask(vipPort, 'x')).toEqual({ text: '', reset: true });
+  });
+
+  it('quiesces all ports of an address: those that are open end, new ones wait, and its pods that are not ready serve what was under way', async () => {
+    const pod = await server((socket) => socket.pipe(socket), '127.0.9.20');
+    const vipPort = await freePort();
+    const { made, names, store } = await ingress(state({ vipPort, podPort: pod.port }));
+    await until(() => names().includes('edge'));
+    const open = connect({ host: vipAddress, port: vipPort });
+    await once(open, 'connect');
+    const stop = new AbortController();
+    let quiet = false;
+    await store.swap(state({ vipPort, podPort: pod.port, ready: false }));
+    const quiesced = made.quiesce(vipAddress, { signal: stop.signal }).then(() => (quiet = true));
+    // Perhaps not even accepted by then.
+    open.end('last words');
+    expect(String(await once(open, 'data'))).toBe('last words');
+    let answered = false;
+    const asked = ask(vipPort, 'x').finally(() => (answered = true));
+    await quiesced;
+    expect([quiet, answered]).toEqual([true, false]);
+    await store.swap(state({ vipPort, podPort: pod.port }));
+    stop.abort();
+    expect(await asked).toEqual({ text: 'x', reset: false });
+    // An address that is not served has nothing to wait for.
+    await made.quiesce('127.0.9.99', { signal: new AbortController().signal });
   });
 
   it('resets what one client has open beyond its share, and takes more once some have ended', async () => {

@@ -32,7 +32,7 @@ const runner = new VipRunner({
   views,
   serving: ingress.serving,
   bgp: { passwords: new Map([['10.30.0.254', 's3cr3t']]) },
-  start: () => VipManager.create({ node }),
+  start: () => VipManager.create({ node, quiesce: (address, options) => ingress.quiesce(address, options) }),
 });
 process.on('SIGHUP', () => void store.swap(read()));
 process.on('SIGTERM', () => void runner.close().then(() => process.exit(0)));

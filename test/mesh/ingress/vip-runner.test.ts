@@ -24,6 +24,8 @@ const stateWith = (...vips: readonly unknown[]): MeshState => parseMeshState({ .
 /** Writes down what it is told, and fails as often as it is told to. */
 class RecordingVips implements RunningVips {
   readonly calls: string[] = [];
+  /** Of each `apply`. */
+  readonly addresses: string[] = [];
   readonly state = [];
   readonly peers = new LatestValueCell([]);
   failures = 0;
@@ -33,6 +35,7 @@ class RecordingVips implements RunningVips {
       this.failures -= 1;
       return Promise.reject(new Error('not now'));
     }
+    this.addresses.push(assignments.flatMap(({ addresses }) => addresses).join(' '));
     this.calls.push(`apply ${assignments.map(({ name }) => name).join(' ')}`);
     return Promise.resolve();
   };
@@ -94,13 +97,27 @@ describe('VipRunner', () => {
     await until(() => vips.calls.at(-1) === 'apply l2 bgp');
     expect(vips.calls.at(-2)).toBe('bgp as 64513');
     serving.set([]);
-    await until(() => vips.calls.at(-1) === 'apply ');
-    expect(vips.calls.at(-2)).toBe('bgp as 64513');
+    await until(() => vips.calls.slice(-3).join() === 'apply ,bgp as 64513,apply ');
     await swap(stateWith());
     await until(() => vips.calls.at(-2) === 'no bgp');
     expect(starts()).toBe(1);
     await made.close();
     expect(vips.calls.at(-1)).toBe('close');
+  });
+
+  it('withdraws before it ends the sessions that told of it', async () => {
+    const { swap, vips } = await runner(stateWith(l2, bgp));
+    await until(() => vips.calls.at(-1) === 'apply l2 bgp');
+    vips.calls.splice(0);
+    await swap(stateWith(l2));
+    await until(() => vips.calls.length >= 3);
+    expect(vips.calls.slice(0, 3)).toEqual(['apply l2', 'no bgp', 'apply l2']);
+    // An address alone counts as well.
+    await swap(stateWith({ ...l2, addresses: ['203.0.113.1', '203.0.113.3'] }));
+    await until(() => vips.addresses.at(-1) === '203.0.113.1 203.0.113.3');
+    await swap(stateWith({ ...l2, addresses: ['203.0.113.3', '203.0.113.4'] }));
+    await until(() => vips.addresses.at(-1) === '203.0.113.3 203.0.113.4');
+    expect(vips.addresses.at(-2)).toBe('203.0.113.3');
   });
 
   it('tries again what failed, and says nothing but the newest', async () => {
