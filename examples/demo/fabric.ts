@@ -31,20 +31,20 @@ export async function buildFabric(): Promise<Fabric> {
     await network.bridge('br0');
     const machines = new Map<string, NetNamespace>();
     const ports = new Map<string, string>();
-    const addMachine = async (name: string, address: string, forwarding: boolean): Promise<NetNamespace> => {
+    const addMachine = async (name: string, ips: readonly string[], forwarding: boolean): Promise<NetNamespace> => {
       const machine = await lab.namespace(name, { forwarding });
       const port = `p${String(machines.size)}`;
       await lab.link(
-        { namespace: machine, device: 'eth0', addresses: [`${address}/24`] },
+        { namespace: machine, device: 'eth0', addresses: ips.map((ip) => `${ip}/24`) },
         { namespace: network, device: port, bridge: 'br0' },
       );
       machines.set(name, machine);
       ports.set(name, port);
       return machine;
     };
-    const controller = await addMachine('controller', controllerAddress, false);
-    const outside = await addMachine(outsider.name, outsider.address, false);
-    for (const node of nodes) await addMachine(node.name, node.address, true);
+    const controller = await addMachine('controller', [controllerAddress], false);
+    const outside = await addMachine(outsider.name, [outsider.address, outsider.second], false);
+    for (const node of nodes) await addMachine(node.name, [node.address], true);
     const machine = (name: string): NetNamespace => {
       const found = machines.get(name);
       if (found === undefined) throw new Error(`no machine ${name}`);

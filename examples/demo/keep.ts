@@ -1,6 +1,6 @@
 /** `--keep`: the mesh stays up, with the commands to play with it. */
 import { DemoMesh } from './mesh.js';
-import { clusterUrl } from './topology.js';
+import { clusterUrl, vip } from './topology.js';
 
 /** The commands, each ready to be pasted into another terminal of the same user. */
 async function commands(
@@ -26,6 +26,7 @@ async function commands(
       'Ask the agents',
       [
         `${agent} mesh status --admin ${mesh.adminOf('node-a')}`,
+        `${agent} mesh vips --admin ${mesh.adminOf('node-a')}`,
         `${agent} mesh tunnels --admin ${mesh.adminOf('node-a')}`,
         `${inside(fabric.node('node-a').name)} curl -s http://127.0.0.1:9090/metrics | grep ^novaedge_mesh`,
       ],
@@ -39,6 +40,10 @@ async function commands(
           return `${inside(fabric.node(node).name)} ${interception.inspectCommand}`;
         }),
       ),
+    ],
+    [
+      'Ask the virtual IP, from outside the mesh',
+      [`${inside(fabric.outsider.name)} curl -si http://${vip.address}/public/hello`],
     ],
     [
       'Take the frontend out of a policy, watch it get 403, and put it back',

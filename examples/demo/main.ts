@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { whyNetnsUnavailable } from 'meshwright/testing';
+import { askForLease } from './ask-lease.js';
 import { askForWorkloadToken } from './ask-token.js';
 import { runAttack } from './attack.js';
 import { Checklist, formatChecks } from './checklist.js';
@@ -40,6 +41,7 @@ interface Options {
 async function main(): Promise<number> {
   const [first] = process.argv.slice(2);
   if (first === 'attack') return runAttack().then(() => 0);
+  if (first === 'ask-lease') return askForLease().then(() => 0);
   if (first === 'ask-token') return askForWorkloadToken().then(() => 0);
   if (first === 'join') return joinOnce().then(() => 0);
   if (first === '--help') {

@@ -4,6 +4,7 @@ import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { callAdmin } from 'meshwright/mesh';
+import type { VipReport } from 'meshwright/mesh';
 import type { ExecResult, NetNamespace } from 'meshwright/testing';
 import { stringify } from 'yaml';
 import { buildFabric } from './fabric.js';
@@ -156,7 +157,11 @@ export class DemoMesh {
   }
 
   /** Runs a part of this very program in a namespace. */
-  runHelper(space: NetNamespace, name: 'attack' | 'ask-token' | 'join', input: string): Promise<ExecResult> {
+  runHelper(
+    space: NetNamespace,
+    name: 'attack' | 'ask-lease' | 'ask-token' | 'join',
+    input: string,
+  ): Promise<ExecResult> {
     return space.exec(process.execPath, [process.argv[1] ?? '', name], { input });
   }
 
@@ -176,6 +181,11 @@ export class DemoMesh {
 
   async status(node: string): Promise<Record<string, unknown>> {
     return (await callAdmin(this.adminOf(node), 'status')) as Record<string, unknown>;
+  }
+
+  /** What `mesh vips` shows. */
+  async vips(node: string): Promise<VipReport> {
+    return (await callAdmin(this.adminOf(node), 'vips')) as VipReport;
   }
 
   /** The value of a metric of an agent (the sum over its labels, or those that contain `labels`); 0 when it is not there. */

@@ -7,7 +7,7 @@ import { checkObservability } from './checks/observability.js';
 import { checkPlaintext } from './checks/plaintext.js';
 import { checkPolicyChanges } from './checks/policy.js';
 import { checkTraffic } from './checks/traffic.js';
-import { checkVips } from './checks/vips.js';
+import { checkVips, fencingToken } from './checks/vips.js';
 import { checkWire } from './checks/wire.js';
 import { keepUp } from './keep.js';
 import { DemoMesh } from './mesh.js';
@@ -53,7 +53,9 @@ export async function runNetns(list: Checklist, options: NetnsOptions): Promise<
   try {
     say('Starting the controller and the agents, which join with one-time tokens ...');
     mesh.startApps();
-    await mesh.startController(seconds);
+    // The parts at the end have no use for short ones.
+    const isLate = (section: Section): boolean => section === 'crashes' || section === 'vips';
+    await mesh.startController(options.sections.every(isLate) ? hours : seconds);
     for (const { name } of nodes) {
       await mesh.makeJoinToken(name);
     }
@@ -76,14 +78,16 @@ export async function runNetns(list: Checklist, options: NetnsOptions): Promise<
     if (load !== undefined)
       await part('renewals', 'Renewals under load:', () => checkRenewals(mesh, list, load.load, load.quiet));
     if (loot !== undefined) await part('identity', 'Attacks on identity:', () => checkIdentity(mesh, list, loot));
+    let token: bigint | undefined;
     if (wants('crashes') || wants('vips')) {
+      token = wants('vips') ? await fencingToken(mesh) : undefined;
       say('Lifetimes of hours from here on ...');
       await mesh.kill('controller', 'SIGTERM');
       await mesh.startController(hours);
       await longLived(mesh);
     }
     await part('crashes', 'Crashes:', () => checkFailures(mesh, list, hours));
-    await part('vips', 'A virtual IP:', () => checkVips(mesh, list));
+    await part('vips', 'A virtual IP:', () => checkVips(mesh, list, token));
     options.done();
     if (!list.ok) say(`\n${mesh.diagnosis()}`);
     else if (options.keep) await keepUp(mesh, say, options.userNamespace);

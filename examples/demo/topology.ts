@@ -37,11 +37,14 @@ export const nodes: readonly NodeSpec[] = [
   { name: 'untrusted-1', address: '172.30.0.13', podCidr: '10.244.3.0/24' },
 ];
 
-/** A machine on the same network that has no agent. */
-export const outsider = { name: 'outsider', address: '172.30.0.99' } as const;
+/** A machine on the same network that has no agent. Its second address is one that a pool of virtual IPs has too. */
+export const outsider = { name: 'outsider', address: '172.30.0.99', second: '172.30.0.51' } as const;
 
 /** A virtual IP for clients outside the mesh: on node-a or node-b, whichever owns it, and leading to the gateway pod there. */
 export const vip = { name: 'edge', address: '172.30.0.50', nodes: ['node-a', 'node-b'] } as const;
+
+/** Two more, which lead nowhere and have their addresses out of a pool: the first one is the outsider's already. */
+export const pooledVips = { names: ['pooled-1', 'pooled-2'], addresses: [outsider.second, '172.30.0.52'] } as const;
 
 export const pods: readonly PodSpec[] = [
   { name: 'web-frontend', namespace: 'frontend', node: 'node-a', address: '10.244.1.10', app: 'none', ports: [] },

@@ -162,7 +162,7 @@ export async function steal(mesh: DemoMesh, node: string, workload: string): Pro
   return { identity, token };
 }
 
-async function identityOf(mesh: DemoMesh, node: string): Promise<StolenIdentity> {
+export async function identityOf(mesh: DemoMesh, node: string): Promise<StolenIdentity> {
   return JSON.parse(await readFile(join(mesh.dataOf(node), 'identity.json'), 'utf8')) as StolenIdentity;
 }
 
