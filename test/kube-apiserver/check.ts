@@ -17,14 +17,13 @@ import { TrustDomain, verifyX509Svid } from 'meshwright/spiffe';
 import { FakeClock } from 'meshwright/testing';
 import { freePort } from '../support/free-port.js';
 import { startControllerProcess } from '../support/reference-controller.js';
-import { KubeApiServer, issuer } from './kube-apiserver.js';
+import { KubeApiServer, audience, issuer, kubeletNode } from './kube-apiserver.js';
 import type { TokenRequest } from './kube-apiserver.js';
 
 const binary = process.env['MESHWRIGHT_KUBE_APISERVER'];
 if (binary === undefined) throw new Error('set MESHWRIGHT_KUBE_APISERVER to a kube-apiserver binary');
 
 const namespace = 'mesh-system';
-const audience = 'spiffe://cluster.local/controller';
 const serviceAccount = 'meshwright-agent';
 const trustDomain = TrustDomain.parse('cluster.local');
 const directory = mkdtempSync(join(tmpdir(), 'mw-kube-check-'));
@@ -32,6 +31,9 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+
+/** Of the first pod on each node. */
+const podUids = new Map<string, string>();
 
 /** A cluster with agents' pods on node-a to node-c, and a node of its own that the mesh does not know. */
 async function startCluster(path: string): Promise<KubeApiServer> {
@@ -42,7 +44,7 @@ async function startCluster(path: string): Promise<KubeApiServer> {
   }
   for (const name of ['node-a', 'node-b', 'node-c', 'stranger']) {
     await cluster.admin('POST', '/api/v1/nodes', { metadata: { name } });
-    await cluster.createPod(namespace, `agent-${name}`, name, serviceAccount);
+    podUids.set(name, await cluster.createPod(namespace, `agent-${name}`, name, serviceAccount));
   }
   await cluster.createPod(namespace, 'agent-nowhere', 'no-such-node', serviceAccount);
   await cluster.createPod(namespace, 'other', 'node-a', 'other');
@@ -139,6 +141,21 @@ try {
   await expectJoin('one of another service account', await token('node-a', other), code('SUBJECT'));
   await expectJoin('one that lives too long', await token('node-a', { seconds: 3601 }), code('LIFETIME'));
   await expectJoin('one of a node that the mesh does not know', await token('stranger'), 'CA_NODE_UNKNOWN');
+
+  // What docs/threat-model.md says of kubelets: the token of the pod on its own node, and no other.
+  const asked = { serviceAccount, audience };
+  const podOn = (node: string) => ({ kind: 'Pod', name: `agent-${node}`, uid: podUids.get(node) ?? '' }) as const;
+  for (const [request, expected] of [
+    [{ ...asked, boundTo: podOn(kubeletNode) }, '"token"'],
+    [{ ...asked, boundTo: podOn('node-a') }, 'node requested token bound to a pod scheduled on a different node'],
+    [{ ...asked, boundTo: { kind: 'Node', name: kubeletNode } }, 'node requested token not bound to a pod'],
+    [asked, 'node requested token not bound to a pod'],
+    [{ ...asked, audience: 'another', boundTo: podOn(kubeletNode) }, 'audience "another" not found in pod spec volume'],
+  ] as const) {
+    const { body } = await cluster.tokenForKubelet(namespace, request);
+    assert(JSON.stringify(body).replaceAll('\\', '').includes(expected), JSON.stringify(body));
+  }
+  say(`ok   the kubelet of ${kubeletNode} gets tokens of the pods on ${kubeletNode}, and no others`);
 
   const local = { issuer, audience, serviceAccount: { namespace, name: serviceAccount }, jwks: keys.body as object };
   const ended = await token('node-a');

@@ -14,6 +14,10 @@ import { EtcdServer } from '../etcd/etcd-server.js';
 import { freePort } from '../support/free-port.js';
 
 export const issuer = 'https://kubernetes.default.svc.cluster.local';
+export const audience = 'spiffe://cluster.local/controller';
+
+/** The node whose kubelet has an account. */
+export const kubeletNode = 'node-b';
 
 export interface Answer {
   readonly status: number;
@@ -31,7 +35,7 @@ export interface TokenRequest {
   readonly serviceAccount: string;
   readonly audience?: string;
   readonly seconds?: number;
-  readonly boundTo?: { readonly kind: 'Pod' | 'Node'; readonly name: string };
+  readonly boundTo?: { readonly kind: 'Pod' | 'Node'; readonly name: string; readonly uid?: string };
 }
 
 export class KubeApiServer implements AsyncDisposable {
@@ -43,6 +47,7 @@ export class KubeApiServer implements AsyncDisposable {
   readonly #port: number;
   readonly #directory = mkdtempSync(join(tmpdir(), 'mw-kube-'));
   readonly #adminToken = randomBytes(16).toString('hex');
+  readonly #kubeletToken = randomBytes(16).toString('hex');
   #process: ChildProcess | undefined;
   #log = '';
 
@@ -63,7 +68,8 @@ export class KubeApiServer implements AsyncDisposable {
     this.ca = writePem(root, 'CERTIFICATE');
     this.#write('tls.crt', writePem(leaf, 'CERTIFICATE'));
     this.#write('tls.key', key.export({ format: 'pem', type: 'pkcs8' }).toString());
-    this.#write('tokens.csv', `${this.#adminToken},admin,admin,"system:masters"\n`);
+    const kubelet = `${this.#kubeletToken},system:node:${kubeletNode},${kubeletNode},"system:nodes"`;
+    this.#write('tokens.csv', `${this.#adminToken},admin,admin,"system:masters"\n${kubelet}\n`);
   }
 
   static async start(binary: string, keys: IssuerKeys): Promise<KubeApiServer> {
@@ -89,6 +95,7 @@ export class KubeApiServer implements AsyncDisposable {
     const args = [
       ...['--bind-address=127.0.0.1', '--advertise-address=127.0.0.1', `--secure-port=${String(this.#port)}`],
       ...[`--etcd-servers=${this.#etcd.url}`, '--endpoint-reconciler-type=none', '--authorization-mode=Node,RBAC'],
+      '--enable-admission-plugins=NodeRestriction',
       ...['--service-cluster-ip-range=10.96.0.0/16', `--token-auth-file=${this.#at('tokens.csv')}`],
       ...[`--tls-cert-file=${this.#at('tls.crt')}`, `--tls-private-key-file=${this.#at('tls.key')}`],
       ...[`--service-account-issuer=${issuer}`, `--service-account-signing-key-file=${signingFile}`],
@@ -145,36 +152,38 @@ export class KubeApiServer implements AsyncDisposable {
     throw new Error(`${method} ${path}: ${String(status)} ${JSON.stringify(answer)}`);
   }
 
-  /** A pod that is bound to its node at once; nothing runs. */
-  async createPod(namespace: string, name: string, node: string, serviceAccount: string): Promise<void> {
-    await this.admin('POST', `/api/v1/namespaces/${namespace}/pods`, {
+  /** A pod that is bound to its node at once, and has a token for our audience projected; nothing runs. Its UID. */
+  async createPod(namespace: string, name: string, node: string, serviceAccount: string): Promise<string> {
+    // Kubelets get tokens for the audiences of their pods only.
+    const sources = [{ serviceAccountToken: { audience, path: 'token' } }];
+    const pod = (await this.admin('POST', `/api/v1/namespaces/${namespace}/pods`, {
       metadata: { name },
       spec: {
         nodeName: node,
         serviceAccountName: serviceAccount,
         containers: [{ name: 'agent', image: 'example.com/agent' }],
+        volumes: [{ name: 'join', projected: { sources } }],
       },
-    });
+    })) as { readonly metadata: { readonly uid: string } };
+    return pod.metadata.uid;
   }
 
   async deletePod(namespace: string, name: string): Promise<void> {
     await this.admin('DELETE', `/api/v1/namespaces/${namespace}/pods/${name}?gracePeriodSeconds=0`);
   }
 
-  /** A token as the kubelet asks for it (TokenRequest). */
+  /** A token as a kubelet asks for it (TokenRequest). */
   async token(namespace: string, request: TokenRequest): Promise<string> {
-    const { serviceAccount, audience, seconds = 600, boundTo } = request;
-    const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`;
-    const answer = (await this.admin('POST', path, {
-      apiVersion: 'authentication.k8s.io/v1',
-      kind: 'TokenRequest',
-      spec: {
-        ...(audience === undefined ? {} : { audiences: [audience] }),
-        expirationSeconds: seconds,
-        ...(boundTo === undefined ? {} : { boundObjectRef: { apiVersion: 'v1', ...boundTo } }),
-      },
-    })) as { readonly status: { readonly token: string } };
+    const answer = (await this.admin('POST', ...tokenRequest(namespace, request))) as {
+      readonly status: { readonly token: string };
+    };
     return answer.status.token;
+  }
+
+  /** The same by the kubelet of `kubeletNode`. */
+  tokenForKubelet(namespace: string, request: TokenRequest): Promise<Answer> {
+    const authorization = `Bearer ${this.#kubeletToken}`;
+    return this.request('POST', ...tokenRequest(namespace, request), { authorization });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -191,4 +200,15 @@ export class KubeApiServer implements AsyncDisposable {
     writeFileSync(this.#at(name), text, { mode: 0o600 });
     return this.#at(name);
   }
+}
+
+function tokenRequest(namespace: string, request: TokenRequest): [path: string, body: unknown] {
+  const { serviceAccount, audience, seconds = 600, boundTo } = request;
+  const spec = {
+    ...(audience === undefined ? {} : { audiences: [audience] }),
+    expirationSeconds: seconds,
+    ...(boundTo === undefined ? {} : { boundObjectRef: { apiVersion: 'v1', ...boundTo } }),
+  };
+  const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`;
+  return [path, { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec }];
 }
