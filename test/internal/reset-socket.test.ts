@@ -7,9 +7,8 @@ import { resetSocket } from '../../src/internal/reset-socket.js';
 import { splice } from '../../src/internal/splice.js';
 
 const servers: net.Server[] = [];
-afterEach(() => {
-  for (const server of servers.splice(0)) server.close();
-});
+// With its connections, so that none is left for the next test to count.
+afterEach(() => Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve)))));
 
 async function pair(): Promise<readonly [net.Socket, net.Socket]> {
   const server = net.createServer({ allowHalfOpen: true });

@@ -29,6 +29,18 @@ async function scripted(...answers: string[]): Promise<{ port: number; seen: str
   return { port, seen, sockets };
 }
 
+/** What `ending` gives. A connection that ends lingers for a time, here of 0 ms, once its last words are out. */
+async function lingering<T>(clock: FakeClock, ending: Promise<T>): Promise<T> {
+  let over = false;
+  const result = ending.finally(() => (over = true));
+  result.catch(() => undefined);
+  await until(() => {
+    clock.advance(0);
+    return over;
+  });
+  return result;
+}
+
 describe('proxyHttp1: bodies', () => {
   it('streams megabytes both ways unchanged', async () => {
     const body = randomBytes(5_000_000);
@@ -452,9 +464,7 @@ describe('proxyHttp1: bounds', () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     const slowEnd = readAll(slow);
     clock.advance(500);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    clock.advance(0);
-    expect((await slowEnd).text).toMatch(/^HTTP\/1\.1 408 /);
+    expect((await lingering(clock, slowEnd)).text).toMatch(/^HTTP\/1\.1 408 /);
     await proxy.results[0];
 
     const idle = await dial(proxy.port);
@@ -463,20 +473,15 @@ describe('proxyHttp1: bounds', () => {
     await until(() => clock.nextTimerMs === 5000);
     const idleEnd = readAll(idle);
     clock.advance(5000);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    clock.advance(0);
-    expect((await idleEnd).text).toBe('');
+    expect((await lingering(clock, idleEnd)).text).toBe('');
     await proxy.results[1];
 
     const stalled = await dial(proxy.port);
     stalled.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc');
-    await until(() => proxy.upstreamConnections === 2);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await until(() => clock.nextTimerMs === 2000);
     const stalledEnd = readAll(stalled);
     clock.advance(2000);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    clock.advance(0);
-    expect((await stalledEnd).text).toMatch(/^HTTP\/1\.1 408 /);
+    expect((await lingering(clock, stalledEnd)).text).toMatch(/^HTTP\/1\.1 408 /);
     await proxy.results[2];
     expect(clock.pendingTimers).toBe(0);
   });

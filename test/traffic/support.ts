@@ -104,7 +104,7 @@ export async function startProxy(setup: ProxySetup): Promise<RunningProxy> {
 }
 
 /** Everything a socket sends until it ends, as Latin-1 text, and whether it ended by a reset. */
-export async function readAll(socket: Socket, timeoutMs = 5000): Promise<{ text: string; reset: boolean }> {
+export async function readAll(socket: Socket, timeoutMs = 15_000): Promise<{ text: string; reset: boolean }> {
   const chunks: Buffer[] = [];
   let reset = false;
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -134,7 +134,7 @@ export async function exchange(port: number, bytes: string | Buffer): Promise<{ 
 }
 
 /** Waits until `condition` holds. */
-export async function until(condition: () => boolean, timeoutMs = 3000): Promise<void> {
+export async function until(condition: () => boolean, timeoutMs = 15_000): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error('condition not met in time');

@@ -129,9 +129,9 @@ describe('the client', () => {
       code: 'TUNNEL_CONNECT_TIMEOUT',
     });
     silent.close();
-    await expect(rig.connect('10.0.0.7:80', { address: '127.0.0.1:1' })).rejects.toMatchObject({
-      code: 'TUNNEL_DIAL_FAILED',
-    });
+    const patient = rig.dialler();
+    const refused = patient.connect({ address: '127.0.0.1:1', authority: '10.0.0.7:80', peer: agentB });
+    await expect(refused).rejects.toMatchObject({ code: 'TUNNEL_DIAL_FAILED' });
   });
 
   test('says why when the server refuses its certificate', async () => {

@@ -126,12 +126,12 @@ describe('a truncated transfer', () => {
     });
     await once(agent.listen(0, '127.0.0.1'), 'listening');
     const { port } = agent.address() as net.AddressInfo;
+    let uploads = 0;
     const upload = async (): Promise<net.Socket> => {
+      uploads += 1;
       const socket = net.connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
       await new Promise<void>((resolve) => socket.write('an upload that', () => resolve()));
-      const count = received.length;
-      await until(() => received.length > count || received.at(-1)?.bytes === 14);
-      await until(() => received.at(-1)?.bytes === 14);
+      await until(() => received.length === uploads && received.at(-1)?.bytes === 14);
       return socket;
     };
     (await upload()).resetAndDestroy();

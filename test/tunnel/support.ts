@@ -141,7 +141,7 @@ export async function readAll(stream: Duplex): Promise<Buffer> {
 }
 
 /** Polls until `condition` holds. */
-export async function until(condition: () => boolean, timeoutMs = 5_000): Promise<void> {
+export async function until(condition: () => boolean, timeoutMs = 15_000): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not within ${String(timeoutMs)} ms: ${condition.toString()}`);
