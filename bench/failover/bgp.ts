@@ -1,9 +1,10 @@
 /** BGP with BFD behind a router: nodes that are killed, and nodes that leave in order. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { RequestLoop } from '../../test/vip/peers/request-loop.js';
 import { until } from '../../test/vip/peers/until.js';
 import { AskingClient, monotonicMs } from './client.js';
 import type { FailoverSample } from './report.js';
-import { RequestingClient } from './requesting.js';
+import { servePort } from './requesting.js';
 import type { Group, RoutedRig } from './routed-rig.js';
 
 /** Kills, or freezes, that one of two nodes which the client is answered by. */
@@ -37,8 +38,8 @@ export async function leave(rig: RoutedRig, group: Group, leaving?: number): Pro
   await group.ready();
   using client = new AskingClient(rig.client, group.vip, 1);
   const clients = [
-    new RequestingClient(rig.client, group.vip, { atOnce: 8, answeredAfterMs: 0 }),
-    new RequestingClient(rig.client, group.vip, { atOnce: 32, answeredAfterMs: 20 }),
+    new RequestLoop(rig.client, { ip: group.vip, port: servePort, atOnce: 8 }),
+    new RequestLoop(rig.client, { ip: group.vip, port: servePort, atOnce: 32, path: '/20' }),
   ];
   const owner = await currentOwner(client);
   await delay(300);

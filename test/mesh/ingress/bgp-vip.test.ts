@@ -9,6 +9,7 @@ import type { NetNamespace } from 'meshwright/testing';
 import { document, pod, service } from '../../kubernetes/manifests.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { Bird } from '../../vip/peers/bird.js';
+import { RequestLoop } from '../../vip/peers/request-loop.js';
 import { until } from '../../vip/peers/until.js';
 
 const program = fileURLToPath(new URL('vip-node-program.ts', import.meta.url));
@@ -84,6 +85,7 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
   const directory = mkdtempSync(join(tmpdir(), 'meshwright-bgp-vip-'));
   const file = join(directory, 'mesh.yaml');
   const agents = new Map<string, ReturnType<NetNamespace['spawn']>>();
+  const nodes = new Map<string, NetNamespace>();
   const reports = new Map<string, string>();
 
   const startAgent = (name: string, node: NetNamespace): void => {
@@ -103,7 +105,11 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
 
   beforeAll(async () => {
     lab = await NetnsLab.create();
-    router = await lab.namespace('router', { forwarding: true });
+    router = await lab.namespace('router', {
+      forwarding: true,
+      // By ports too: the connections of one client are spread.
+      sysctls: { 'net.ipv4.fib_multipath_hash_policy': 1 },
+    });
     await router.bridge('br0', { addresses: ['10.30.0.254/24'] });
     client = await lab.namespace('client');
     await lab.link(
@@ -117,6 +123,7 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
       ['node-b', '2'],
     ] as const) {
       const node = await lab.namespace(name, { forwarding: true });
+      nodes.set(name, node);
       await lab.link(
         { namespace: node, device: 'eth0', addresses: [`10.30.0.${index}/24`] },
         { namespace: router, device: `port${index}`, bridge: 'br0' },
@@ -128,7 +135,7 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
         { namespace: inside, device: 'eth0', addresses: [`10.30.${index}.2/24`] },
       );
       await inside.route('default', { via: `10.30.${index}.1` });
-      const answer = `require('node:http').createServer((q, r) => r.end('${name}')).listen(8080)`;
+      const answer = `require('node:http').createServer((q, r) => setTimeout(() => r.end('${name}'), 10)).listen(8080)`;
       inside.spawn(process.execPath, ['-e', answer], { stdio: 'ignore' });
       startAgent(name, node);
     }
@@ -166,6 +173,39 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
     agents.get('node-b')?.kill('SIGHUP');
     await until('both are back', async () => (await nextHops()).length === 2, { timeoutMs: 10_000, seen });
   });
+
+  it('loses no request when a node gives it up, nor when one stops, however many are open', async () => {
+    // A SYN that was dropped is sent again after 1 s, 3 s, 7 s.
+    const options = { ip: address, port: 80, atOnce: 16, timeoutMs: 30_000 };
+    const underLoad = async (leave: () => void, left: string): Promise<void> => {
+      using load = new RequestLoop(client, options);
+      const answered = (name: string): number => load.seen.answered[name] ?? 0;
+      await until('both answer', () => ['node-a', 'node-b'].every((name) => answered(name) >= 20), {
+        timeoutMs: 30_000,
+        seen: () => load.seen,
+      });
+      leave();
+      await until('one next hop is left', async () => (await nextHops()).length === 1, { timeoutMs: 20_000, seen });
+      const before = answered(left);
+      await until('it answers', () => answered(left) >= before + 20, { timeoutMs: 30_000, seen: () => load.seen });
+      const { failures } = await load.end();
+      expect(failures).toEqual([]);
+    };
+    await underLoad(() => {
+      writeFileSync(file, manifests(false));
+      agents.get('node-b')?.kill('SIGHUP');
+    }, 'node-a');
+    writeFileSync(file, manifests());
+    agents.get('node-b')?.kill('SIGHUP');
+    await until('both are back', async () => (await nextHops()).length === 2, { timeoutMs: 20_000, seen });
+    await underLoad(() => void agents.get('node-a')?.kill('SIGTERM'), 'node-b');
+    startAgent('node-a', nodes.get('node-a') as NetNamespace);
+    await until('both are next hops', async () => (await nextHops()).length === 2, { timeoutMs: 30_000, seen });
+    await until('BFD is up with both', async () => bothUp.test(await bird.birdc('show bfd sessions')), {
+      timeoutMs: 15_000,
+      seen: () => bird.birdc('show bfd sessions'),
+    });
+  }, 180_000);
 
   it('is gone from a node that was killed as soon as BFD says so, and from one that stops in order', async () => {
     agents.get('node-a')?.kill('SIGKILL');

@@ -32,7 +32,13 @@ const runner = new VipRunner({
   views,
   serving: ingress.serving,
   bgp: { passwords: new Map([['10.30.0.254', 's3cr3t']]) },
-  start: () => VipManager.create({ node, quiesce: (address, options) => ingress.quiesce(address, options) }),
+  start: () =>
+    VipManager.create({
+      node,
+      quiesce: (address, options) => ingress.quiesce(address, options),
+      // Also on a machine that has much else to do.
+      quiesceMs: 10_000,
+    }),
 });
 process.on('SIGHUP', () => void store.swap(read()));
 process.on('SIGTERM', () => void runner.close().then(() => process.exit(0)));

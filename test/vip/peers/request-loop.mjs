@@ -1,9 +1,9 @@
 // Requests a page again and again, each on a connection of its own, until SIGTERM; then prints a line of JSON: how many
 // were answered, by whom, what went wrong, how long the slowest took, and how many took longer than half a second.
-// <ip> <port> <atOnce> <answeredAfterMs>
+// Before, it prints such a line every 100 ms. <ip> <port> <atOnce> <path> <timeoutMs>
 import { Agent, request } from 'node:http';
 
-const [ip = '', port = '', atOnce = '', answeredAfterMs = ''] = process.argv.slice(2);
+const [ip = '', port = '', atOnce = '', path = '', timeoutMs = ''] = process.argv.slice(2);
 const agent = new Agent({ keepAlive: false });
 const answered = {};
 const failures = [];
@@ -18,7 +18,7 @@ const once = () =>
       failures.push(error.message);
       resolve();
     };
-    request({ host: ip, port: Number(port), path: `/${answeredAfterMs}`, agent, timeout: 5000 }, (response) => {
+    request({ host: ip, port: Number(port), path, agent, timeout: Number(timeoutMs) }, (response) => {
       let name = '';
       response.on('data', (chunk) => (name += chunk));
       response.once('error', fail);
@@ -31,7 +31,7 @@ const once = () =>
       });
     })
       .once('timeout', function () {
-        this.destroy(new Error('no answer within 5 s'));
+        this.destroy(new Error('no answer in time'));
       })
       .once('error', fail)
       .end();
@@ -40,5 +40,8 @@ const worker = async () => {
   while (!stopping) await once();
 };
 process.once('SIGTERM', () => (stopping = true));
+const say = () => process.stdout.write(`${JSON.stringify({ answered, failures, longestMs, waited })}\n`);
+const saying = setInterval(say, 100);
 await Promise.all(Array.from({ length: Number(atOnce) }, worker));
-process.stdout.write(`${JSON.stringify({ answered, failures, longestMs, waited })}\n`);
+clearInterval(saying);
+say();
