@@ -79,7 +79,7 @@ export function startQuiet(mesh: DemoMesh): QuietConnections {
 }
 
 /** Whether the agent holds, for the key it uses now, a token of a workload that asks for nothing. */
-async function holdsToken(mesh: DemoMesh, node: string, workload: string): Promise<boolean> {
+export async function holdsToken(mesh: DemoMesh, node: string, workload: string): Promise<boolean> {
   const identity = (): Promise<string> => readFile(join(mesh.dataOf(node), 'identity.json'), 'utf8');
   for (;;) {
     const before = await identity();
