@@ -58,8 +58,13 @@ async function act(leases: ControllerLeaseStore, { lease, action }: LeaseOrder):
 
 /** Waits until somebody has it. */
 async function ownerOf(leases: ControllerLeaseStore, lease: string): Promise<LeaseOwner> {
-  for await (const owner of leases.watch(lease, { signal: AbortSignal.timeout(5_000) })) {
-    if (owner !== undefined) return owner;
+  const late = new AbortController();
+  // Not AbortSignal.timeout, which does not keep a process alive that waits for nothing else.
+  const timer = setTimeout(() => late.abort(), 5_000);
+  try {
+    for await (const owner of leases.watch(lease, { signal: late.signal })) if (owner !== undefined) return owner;
+  } finally {
+    clearTimeout(timer);
   }
   throw new Error('nobody has it');
 }
