@@ -1,15 +1,18 @@
 /** The authorization engine beside casbin and Cedar: decisions per second, compilation, and growth with hostile input. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { AuthzEngine, freezeManifest } from 'meshwright/authz';
+import { AuthzEngine } from 'meshwright/authz';
 import type { AuthzRequest } from 'meshwright/authz';
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
 import { newEnforcer, newModel } from 'casbin';
+import { compilation, garbageCollector } from './authz/compilation.js';
 import { growth } from './authz/growth.js';
 import { compare } from './support.js';
 
 const json = process.argv.includes('--json');
 const rulesPerPolicy = 10;
+
+const wanted = process.argv.flatMap((argument, index) => (process.argv[index - 1] === '--part' ? [argument] : []));
+/** `--part <name>`, as often as wanted: decisions, peers, compilation, allocation, growth. Default all. */
+const part = (name: string): boolean => wanted.length === 0 || wanted.includes(name);
 
 function say(title: string, rows: readonly Readonly<Record<string, string | number>>[]): void {
   if (json) process.stdout.write(`${JSON.stringify({ title, rows })}\n`);
@@ -111,6 +114,7 @@ const distinct = 50_000;
 const many = (count: number, make: (index: number) => unknown): unknown[] =>
   Array.from({ length: count }, (_, index) => make(index));
 
+if (part('decisions')) {
 await compare({
   title: 'L4 decisions, hits and misses mixed',
   unit: 'decision',
@@ -149,6 +153,7 @@ await compare({
     ),
   ],
 });
+}
 
 // The peers get the same question in their own words: may this namespace call this method and path of this service?
 const casbinModel = `
@@ -229,7 +234,7 @@ function sameQuestion(rules: number): { name: string; run: () => { units: number
   return engineContender(`meshwright, ${rules} rules`, [manifest], asked);
 }
 
-for (const rules of [10, 1_000]) {
+for (const rules of part('peers') ? [10, 1_000] : []) {
   await compare({
     title: `the same question to each, ${rules} rules`,
     unit: 'decision',
@@ -250,56 +255,17 @@ async function fastest(runs: number, work: () => unknown): Promise<number> {
   return best;
 }
 
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
+const collectGarbage = garbageCollector();
 
-/** What is in use, without garbage. */
-function heapMb(): number {
-  collectGarbage();
-  return process.memoryUsage().heapUsed / 1e6;
-}
-
-async function compilation(shape: string, make: (index: number) => unknown): Promise<Record<string, string | number>> {
-  const without = heapMb();
-  const manifests = many(10_000, (index) => freezeManifest(make(index)));
-  const withManifests = heapMb();
-  const compileMs = await fastest(3, () => AuthzEngine.compile(manifests));
-  collectGarbage();
-  let previous = await AuthzEngine.compileAsync(manifests);
-  const highest = process.memoryUsage().heapUsed / 1e6 - without;
-  const withEngine = heapMb();
-  const recompiled: number[] = [];
-  for (let run = 1; run <= 15; run += 1) {
-    const next = [...manifests];
-    next[run] = freezeManifest(make(20_000 + run));
-    recompiled.push(
-      await fastest(1, async () => {
-        previous = await AuthzEngine.compileAsync(next, { previous });
-      }),
-    );
-  }
-  const [first = 0] = recompiled;
-  return {
-    shape,
-    rules: 10_000 * rulesPerPolicy,
-    'compile ms': compileMs.toFixed(0),
-    'recompile after one change ms, first': first.toFixed(1),
-    median: (recompiled.sort((one, other) => one - other)[7] ?? 0).toFixed(1),
-    'manifests MB': (withManifests - without).toFixed(0),
-    'engine MB': (withEngine - withManifests).toFixed(0),
-    'both and garbage of compiling MB': highest.toFixed(0),
-  };
-}
-
-{
+if (part('compilation')) {
   const rows = [
-    await compilation('one for each service', (index) => native(index, true)),
-    await compilation("ztunnel's shape", ztunnelShape),
+    await compilation('one for each service', (index) => native(index, true), rulesPerPolicy, fastest),
+    await compilation("ztunnel's shape", ztunnelShape, rulesPerPolicy, fastest),
   ];
   say('compilation of 10,000 policies with 10 rules each (CPU time)', rows);
 }
 
-{
+if (part('allocation')) {
   // Requests made beforehand; whatever the heap grows by meanwhile is what deciding allocates.
   const asked = requests(20_000, 10, true).map((request, index) => ({
     ...request,
@@ -356,4 +322,4 @@ async function compilation(shape: string, make: (index: number) => unknown): Pro
   say('allocation', rows);
 }
 
-await growth(say, fastest);
+if (part('growth')) await growth(say, fastest);
