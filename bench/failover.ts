@@ -133,6 +133,7 @@ async function leaving(): Promise<void> {
 
 async function layer2(): Promise<void> {
   await using rig = await Layer2Rig.create();
+  await using controlled = await Layer2Rig.create('controller');
   for (const [part, how, what] of [
     ['l2', 'kill', 'SIGKILL of the owner’s manager and server'],
     ['handover', 'stop', 'the owner’s manager ends in order'],
@@ -142,6 +143,7 @@ async function layer2(): Promise<void> {
       `layer 2, ${how}`,
       [
         { name: 'Meshwright, leases of 1.2 s in etcd', run: () => rig.failover(how) },
+        { name: 'Meshwright, at the controller', run: () => controlled.failover(how) },
         { name: 'keepalived, default (1 s, VRRP 2)', run: () => keepalivedFailover({ how }) },
         { name: 'keepalived, 0.1 s, VRRP 3', run: () => keepalivedFailover({ how, advertSeconds: 0.1 }) },
       ],

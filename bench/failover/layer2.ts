@@ -1,15 +1,24 @@
-/** Two nodes of Meshwright on one segment, with leases in etcd, and a client that asks their address. */
+/** Two nodes of Meshwright on one segment, with leases in etcd or at a controller, and a client that asks their address. */
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { NetnsLab } from 'meshwright/testing';
 import type { NetNamespace } from 'meshwright/testing';
 import { until } from '../../test/vip/peers/until.js';
 import { AskingClient, monotonicMs, startAnswering } from './client.js';
+import type { LeaseControllerAccess } from './lease-controller.js';
 import type { FailoverSample } from './report.js';
 import { VipAgent } from './vip-agent-process.js';
 
 const vip = '10.20.0.100';
 const etcdUrl = 'http://10.20.0.254:2379';
+const controllerAddress = '10.20.0.254:15012';
+const controllerProgram = fileURLToPath(new URL('./lease-controller.ts', import.meta.url));
+
+/** Where a node finds its leases: for `vip-agent.ts`. */
+type Leases = { readonly etcd: string } | { readonly controller: LeaseControllerAccess };
 
 interface Station {
   readonly name: string;
@@ -22,14 +31,21 @@ export class Layer2Rig implements AsyncDisposable {
   readonly #lab: NetnsLab;
   readonly #client: NetNamespace;
   readonly #stations: readonly Station[];
+  readonly #leases: (node: string) => Leases;
 
-  private constructor(lab: NetnsLab, client: NetNamespace, stations: readonly Station[]) {
+  private constructor(
+    lab: NetnsLab,
+    client: NetNamespace,
+    stations: readonly Station[],
+    leases: (node: string) => Leases,
+  ) {
+    this.#leases = leases;
     this.#lab = lab;
     this.#client = client;
     this.#stations = stations;
   }
 
-  static async create(): Promise<Layer2Rig> {
+  static async create(store: 'etcd' | 'controller' = 'etcd'): Promise<Layer2Rig> {
     const lab = await NetnsLab.create();
     try {
       const segment = await lab.namespace('segment');
@@ -43,21 +59,11 @@ export class Layer2Rig implements AsyncDisposable {
         );
         namespaces.push(namespace);
       }
-      const peers = 'http://10.20.0.254:2380';
-      const options = [
-        ...['--name', 'one', '--data-dir', '/mnt/etcd', '--log-level', 'error'],
-        ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
-        ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers, '--initial-cluster', `one=${peers}`],
-      ];
-      // In memory, in a mount namespace of its own: gone with the process, however that ends.
-      segment.spawn('sh', ['-c', 'mount -t tmpfs none /mnt && exec etcd "$@"', 'sh', ...options], {
-        stdio: 'ignore',
-        env: { PATH: process.env['PATH'] },
-      });
+      const leases = store === 'etcd' ? startEtcd(segment) : await startController(segment);
       const [one, two, client] = namespaces;
       if (one === undefined || two === undefined || client === undefined) throw new Error('no namespaces');
       const stations = [one, two].map((namespace): Station => ({ name: namespace.label, namespace }));
-      return new Layer2Rig(lab, client, stations);
+      return new Layer2Rig(lab, client, stations, leases);
     } catch (error) {
       await lab.close();
       throw error;
@@ -95,7 +101,7 @@ export class Layer2Rig implements AsyncDisposable {
       station.answering ??= await startAnswering(station.namespace, station.name);
       station.agent ??= await VipAgent.start(station.namespace, {
         manager: { node: station.name, l2: { interface: 'eth0' } },
-        etcd: etcdUrl,
+        ...this.#leases(station.name),
         assignments: [{ name: 'bench', addresses: [vip], mode: 'l2' }],
       });
     }
@@ -103,4 +109,31 @@ export class Layer2Rig implements AsyncDisposable {
     // Past the first volley of announcements.
     await delay(1500);
   }
+}
+
+function startEtcd(segment: NetNamespace): () => Leases {
+  const peers = 'http://10.20.0.254:2380';
+  const options = [
+    ...['--name', 'one', '--data-dir', '/mnt/etcd', '--log-level', 'error'],
+    ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
+    ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers, '--initial-cluster', `one=${peers}`],
+  ];
+  // In memory, in a mount namespace of its own: gone with the process, however that ends.
+  segment.spawn('sh', ['-c', 'mount -t tmpfs none /mnt && exec etcd "$@"', 'sh', ...options], {
+    stdio: 'ignore',
+    env: { PATH: process.env['PATH'] },
+  });
+  return () => ({ etcd: etcdUrl });
+}
+
+async function startController(segment: NetNamespace): Promise<(node: string) => Leases> {
+  const command = ['--import', 'tsx', controllerProgram, controllerAddress, 'one', 'two'];
+  const child = segment.spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line')) as [string];
+  const access = JSON.parse(line) as Record<string, LeaseControllerAccess>;
+  return (node) => {
+    const controller = access[node];
+    if (controller === undefined) throw new Error(`the controller knows no ${node}`);
+    return { controller };
+  };
 }
