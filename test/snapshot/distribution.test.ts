@@ -9,6 +9,7 @@ import { createClient } from '@connectrpc/connect';
 import { connectNodeAdapter, createGrpcTransport } from '@connectrpc/connect-node';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SpiffeId } from '../../src/spiffe/index.js';
+import { freePort } from '../support/free-port.js';
 import {
   SnapshotFileCache,
   SnapshotPublisher,
@@ -93,7 +94,7 @@ async function subscribe(
   const subscriber = await SnapshotSubscriber.open<State>({
     transport: () => transport(port, options.peer),
     node: 'node-a',
-    silenceTimeoutMs: 600,
+    silenceTimeoutMs: 10_000,
     backoff: { firstMs: 10, maxMs: 50 },
     ...options,
     store,
@@ -102,7 +103,7 @@ async function subscribe(
   return { store, subscriber };
 }
 
-const eventually = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 5_000, interval: 5 });
+const eventually = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
 describe('distribution', () => {
   it('brings the current snapshot to a late agent, then every newer one, and knows what became of them', async () => {
@@ -226,7 +227,7 @@ describe('distribution', () => {
   });
 
   it('connects again after the controller was away, and is not sent what it has', async () => {
-    const first = await controller();
+    const first = await controller({ port: await freePort() });
     first.publisher.publish('node-a', { n: 1 });
     const prepare = vi.fn((next: State) => next.n);
     const store = new SnapshotStore<State, number>({ prepare });
@@ -264,18 +265,21 @@ describe('distribution', () => {
   it('keeps a quiet stream by heartbeats', async () => {
     const { port, publisher } = await controller();
     publisher.publish('node-a', { n: 1 });
-    const { subscriber, store } = await subscribe(port, { silenceTimeoutMs: 500 });
+    const { subscriber, store } = await subscribe(port, { silenceTimeoutMs: 1_000 });
     await eventually(() => expect(store.current).toBeDefined());
     let drops = 0;
     subscriber.status.subscribe(({ connected }) => void (drops += connected ? 0 : 1));
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
     expect(drops).toBe(0);
   });
 
   it('ends a stream whose certificate ends', async () => {
-    const notAfter = new Date(Date.now() + 300);
+    let notAfter: Date | undefined;
     const spiffeId = SpiffeId.parse('spiffe://cluster.local/agent/node-a');
-    const { port, publisher } = await controller({ peerOf: () => ({ spiffeId, keyThumbprint: 'key', notAfter }) });
+    const { port, publisher } = await controller({
+      // From the moment that it is shown, and the same when it is shown again.
+      peerOf: () => ({ spiffeId, keyThumbprint: 'key', notAfter: (notAfter ??= new Date(Date.now() + 500)) }),
+    });
     publisher.publish('node-a', { n: 1 });
     const { store, subscriber } = await subscribe(port);
     await eventually(() => expect(store.current?.source.n).toBe(1));
@@ -330,7 +334,7 @@ describe('cache on disk', () => {
     const directory = await mkdtemp(join(tmpdir(), 'meshwright-subscriber-'));
     cleanups.push(() => rm(directory, { recursive: true, force: true }));
     const cache = new SnapshotFileCache<State>({ path: join(directory, 'snapshot'), label: 'node-a' });
-    const first = await controller();
+    const first = await controller({ port: await freePort() });
     first.publisher.publish('node-a', { n: 1 });
     const before = await subscribe(first.port, { cache });
     await eventually(() => expect(before.store.current).toBeDefined());
@@ -344,7 +348,7 @@ describe('cache on disk', () => {
     publisher.publish('node-a', { n: 2 });
     await controller({ port: first.port, publisher });
     await eventually(() => expect(store.current?.source.n).toBe(2));
-    await vi.waitFor(async () => expect((await cache.read())?.value).toEqual({ n: 2 }));
+    await vi.waitFor(async () => expect((await cache.read())?.value).toEqual({ n: 2 }), { timeout: 10_000 });
   });
 
   it('starts empty from a cached snapshot that is refused now', async () => {

@@ -26,7 +26,7 @@ const program = fileURLToPath(new URL('node-program.ts', import.meta.url));
 export const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const etcdAddress = '10.1.0.254';
 
-export async function eventually(what: string, holds: () => boolean, withinMs = 10_000): Promise<void> {
+export async function eventually(what: string, holds: () => boolean, withinMs = 15_000): Promise<void> {
   const untilMs = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > untilMs) throw new Error(`not within ${String(withinMs)} ms: ${what}`);
@@ -57,6 +57,7 @@ export class LabNode {
     // One capability less than root has.
     const dropped = ['setpriv', '--inh-caps=-all', '--ambient-caps=-all', `--bounding-set=-${String(without)}`, '--'];
     const [first = '', ...rest] = without === undefined ? command : [...dropped, ...command];
+    const before = this.events.length;
     const child = this.namespace.spawn(first, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -69,10 +70,14 @@ export class LabNode {
         if (event['type'] === 'status') this.#states.set(String(event['address']), event as never);
       });
     }
-    await eventually(`${this.name} is ready`, () => {
-      if (child.exitCode !== null) throw new Error(this.errors);
-      return this.events.some(({ type }) => type === 'ready');
-    });
+    await eventually(
+      `${this.name} is ready`,
+      () => {
+        if (child.exitCode !== null) throw new Error(this.errors);
+        return this.events.slice(before).some(({ type }) => type === 'ready');
+      },
+      30_000,
+    );
   }
 
   state(address: string): VipState | undefined {
@@ -222,7 +227,10 @@ export class Pinger {
     }
   }
 
-  /** The longest time after `sinceMs` in which no question was answered, when it ended, and how many were not answered in all. */
+  /**
+   * The longest time after `sinceMs` from a question that was not answered to the next that was, when that answer came, and
+   * how many were not answered in all. When nothing was asked, as when this process had to wait, nothing is known to be out.
+   */
   outage(sinceMs: number): { readonly gapMs: number; readonly lost: number; readonly endedMs: number } {
     const after = this.answers
       .filter(({ askedMs }) => askedMs >= sinceMs - 20)
@@ -230,7 +238,9 @@ export class Pinger {
     let gapMs = 0;
     let endedMs = sinceMs;
     after.forEach(({ askedMs, answeredMs }, index) => {
-      const thisMs = askedMs - (after[index - 1]?.askedMs ?? askedMs);
+      const lastMs = after[index - 1]?.askedMs ?? askedMs;
+      const outMs = this.#asked.find((at) => at > lastMs) ?? askedMs;
+      const thisMs = askedMs - outMs;
       if (thisMs <= gapMs) return;
       gapMs = thisMs;
       endedMs = answeredMs;
@@ -339,6 +349,7 @@ export class VipLab implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#lab.close();
-    rmSync(this.#directory, { recursive: true, force: true });
+    // What was killed a moment ago may still be at its last write.
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
