@@ -106,8 +106,8 @@ export class Layer2Rig implements AsyncDisposable {
       });
     }
     await until('one of them owns the address', () => this.#stations.some(({ agent }) => agent?.announcing === 1));
-    // Past the first volley of announcements.
-    await delay(1500);
+    // Past the first volley of announcements; and nobody takes the release of an owner of less than 5.4 s for a handover.
+    await delay(6000);
   }
 }
 
