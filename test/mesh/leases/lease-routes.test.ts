@@ -52,11 +52,11 @@ function unprefixed(store: LeaseStore, node: string): LeaseStore {
 
 const agent = (node: string): string => `spiffe://cluster.local/agent/${node}`;
 // Long enough that a busy machine does not end leases early.
-const ttlMs = 1_000;
+const ttlMs = 1_500;
 
 describe('leases of the controller', () => {
   for (const { name, run } of leaseStoreContract) {
-    it(`keep the contract: a lease store ${name}`, { timeout: 30_000 }, async () => {
+    it(`keep the contract: a lease store ${name}`, { timeout: 60_000 }, async () => {
       const { store } = await leaseServer();
       const client = async (): Promise<LeaseStore> => unprefixed(await store(agent('node-a')), 'node-a');
       await run({ client, ttlMs, pass: (ms) => wait(ms) });
@@ -84,7 +84,7 @@ describe('leases of the controller', () => {
   it('cannot be renewed or given back by another node that knows the token', async () => {
     const { store } = await leaseServer();
     const [a, b] = [await store(agent('node-a')), await store(agent('node-b'))];
-    const taken = await a.acquire('vip', { holder: 'node-a', ttlMs });
+    const taken = await a.acquire('vip', { holder: 'node-a', ttlMs: 20_000 });
     if (!taken.acquired) throw new Error('expected the lease to be free');
     const forged = { ...taken.lease, holder: 'node-b' };
     expect(await b.renew(forged)).toBe(false);
@@ -116,11 +116,11 @@ describe('leases of the controller', () => {
   });
 
   it('are not granted before those of an earlier start have ended', async () => {
-    const { store } = await leaseServer({ graceMs: 400 });
-    const ttlMs = 400;
+    const { store } = await leaseServer({ graceMs: 2_000 });
+    const ttlMs = 2_000;
     const a = await store(agent('node-a'));
     await expect(a.acquire('vip', { holder: 'node-a', ttlMs })).rejects.toThrow(/none is granted for \d+ ms/);
-    await wait(450);
+    await wait(2_050);
     expect(await a.acquire('vip', { holder: 'node-a', ttlMs })).toMatchObject({ acquired: true });
   });
 
