@@ -1,106 +1,10 @@
 import { expect, it } from 'vitest';
-import { LatestValueCell } from '../../../src/core/index.js';
 import { FakeClock, NetnsLab } from '../../../src/testing/index.js';
 import { VipManager } from '../../../src/vip/index.js';
-import type { BgpPeerState, VipBgpOptions, VipEvent, VipManagerOptions, VipStatus } from '../../../src/vip/index.js';
-import type { BfdAddOptions, BfdStatus } from '../../../src/vip/bfd/index.js';
-import type { VipParts } from '../../../src/vip/parts.js';
 import { describeRequiring } from '../../support/requirements.js';
 import { Bird } from '../peers/bird.js';
+import { bfdStatus, bgp, established, recorded, short, web } from './recorded-parts.js';
 import { LabNode, eventually } from './vip-lab.js';
-
-const bgp: VipBgpOptions = {
-  localAs: 64513,
-  routerId: '10.20.0.1',
-  peers: [
-    { address: '10.20.0.254', name: 'one', remoteAs: 64512, bfd: true },
-    { address: '10.20.0.253', name: 'two', remoteAs: 64512 },
-  ],
-};
-
-/** Parts that write down what is asked of them, in order. */
-function recorded() {
-  const calls: string[] = [];
-  const states = new LatestValueCell<readonly BgpPeerState[]>([]);
-  const bfd: BfdAddOptions[] = [];
-  const call = (...words: readonly unknown[]): void => void calls.push(words.map(String).join(' '));
-  const parts: VipParts = {
-    openLink: () => Promise.reject(new Error('no link here')),
-    openAddresses: () => ({
-      add: async ({ ip, device }, seconds) => call('add', ip, device, seconds),
-      refresh: async ({ ip }) => call('refresh', ip),
-      remove: async ({ ip }) => call('remove', ip),
-      sweep: async (keep) => {
-        call('sweep', keep({ ip: '203.0.113.99', device: 'lo' }));
-        return [];
-      },
-      close: () => call('close addresses'),
-    }),
-    createSpeaker: async ({ localAs, peers }) => {
-      call('speaker', localAs, peers.map((peer) => Object.keys(peer).includes('bfd')).join());
-      return {
-        get peers() {
-          return states.current;
-        },
-        changes: (options) => states.changes(options),
-        announce: ({ prefix, attributes }) => call('announce', prefix, attributes?.communities ?? ''),
-        withdraw: (prefix) => call('withdraw', prefix),
-        drain: (prefix) => call('drain', prefix),
-        routesComplete: () => call('complete'),
-        setPeers: (changed) =>
-          call(
-            'peers',
-            changed.map(({ name }) => name),
-          ),
-        peerDown: (address, reason) => call('down', address, reason),
-        peerUp: (address) => call('up', address),
-        close: async () => call('close speaker'),
-        destroy: () => call('destroy speaker'),
-      };
-    },
-    createBfd: async () => ({
-      add: (options) => {
-        call('bfd', options.local, options.peer);
-        bfd.push(options);
-        return { status: status('down'), close: async () => call('end bfd', options.peer) };
-      },
-      close: async () => call('close bfd'),
-      destroy: () => call('destroy bfd'),
-    }),
-  };
-  return { calls, parts, states, bfd };
-}
-
-function status(state: BfdStatus['state']): BfdStatus {
-  const rest = { localDiscriminator: 1, remoteDiscriminator: 1, transport: undefined, transmitIntervalMs: 1 };
-  return {
-    state,
-    remoteState: state,
-    diagnostic: 'none',
-    remoteDiagnostic: 'none',
-    detectionTimeMs: 1,
-    problem: undefined,
-    ...rest,
-  };
-}
-
-function established(...names: readonly string[]): readonly BgpPeerState[] {
-  return bgp.peers.map(({ address, name = '', remoteAs }) => {
-    const common = { address, name, remoteAs, since: 0, sessions: 1, failures: 0 };
-    if (!names.includes(name)) return { ...common, state: 'active' };
-    const session = { remoteRouterId: address, initiatedBy: 'us', holdTimeMs: 9000, keepaliveMs: 3000 } as const;
-    const rest = {
-      families: ['ipv4'],
-      announced: 1,
-      received: { announcements: 0, withdrawals: 0 },
-      endOfRibFrom: [],
-    } as const;
-    return { ...common, state: 'established', localAddress: '10.20.0.1', ...session, ...rest };
-  });
-}
-
-const web = { name: 'web', addresses: ['203.0.113.10'], mode: 'bgp' as const };
-const short = ({ state, reason }: VipStatus): string => `${state}: ${reason}`;
 
 it('puts the address on before it announces, says which peers have it, and takes it off last', async () => {
   const { calls, parts, states } = recorded();
@@ -173,12 +77,12 @@ it('lets BFD end the session of its own peer alone, once it was up, and not when
   await clock.advanceAsync(1);
   calls.splice(0);
   expect(bfd).toHaveLength(1);
-  bfd[0]?.onChange?.(status('down'));
-  bfd[0]?.onChange?.(status('up'));
-  bfd[0]?.onChange?.({ ...status('down'), diagnostic: 'detection-time-expired' });
+  bfd[0]?.onChange?.(bfdStatus('down'));
+  bfd[0]?.onChange?.(bfdStatus('up'));
+  bfd[0]?.onChange?.({ ...bfdStatus('down'), diagnostic: 'detection-time-expired' });
   expect(calls.splice(0)).toEqual(['up 10.20.0.254', 'down 10.20.0.254 BFD: detection-time-expired']);
-  bfd[0]?.onChange?.(status('up'));
-  bfd[0]?.onChange?.({ ...status('down'), remoteState: 'admin-down' });
+  bfd[0]?.onChange?.(bfdStatus('up'));
+  bfd[0]?.onChange?.({ ...bfdStatus('down'), remoteState: 'admin-down' });
   expect(calls.splice(0)).toEqual(['up 10.20.0.254']);
   vips.destroy();
 });
@@ -212,122 +116,6 @@ it('keeps left-over addresses of a graceful restart until the first assignments 
   expect(calls.filter((each) => each.startsWith('sweep') || each === 'complete')).toEqual(['sweep true', 'complete']);
   expect(calls.find((each) => each.startsWith('add'))).toBe('add 203.0.113.99 lo 180');
   vips.destroy();
-});
-
-/** A manager that announces one address, a hook whose calls it writes down too, and what it reported of them. */
-async function announcing(options: Partial<VipManagerOptions>, answer: (signal: AbortSignal) => Promise<void> | void) {
-  const { calls, parts } = recorded();
-  const clock = new FakeClock();
-  const events: VipEvent[] = [];
-  const vips = await VipManager.create({
-    ...{ node: 'a', bgp, parts, clock, lingerMs: 100, ...options },
-    observer: (event) => void events.push(event),
-    quiesce: (address, { signal }) => {
-      calls.push(`hold ${address}`);
-      signal.addEventListener('abort', () => calls.push('release'));
-      return answer(signal);
-    },
-  });
-  await vips.apply([web]);
-  await clock.advanceAsync(10);
-  calls.splice(0);
-  const outcomes = (): unknown[] =>
-    events.flatMap((event) => (event.type === 'vip.quiesced' ? [[event.outcome, event.tookMs]] : []));
-  return { calls, clock, vips, outcomes };
-}
-
-it('holds new connections until those under way have ended, withdraws, and releases them when the address is gone', async () => {
-  let quiet = (): void => undefined;
-  const { calls, clock, vips, outcomes } = await announcing({}, () => new Promise<void>((done) => (quiet = done)));
-  const leaving = vips.apply([]);
-  await clock.advanceAsync(499);
-  expect(calls.splice(0)).toEqual(['hold 203.0.113.10']);
-  expect(vips.state.map(({ state }) => state)).toEqual(['draining']);
-  quiet();
-  await clock.advanceAsync(0);
-  expect(calls.splice(0)).toEqual(['withdraw 203.0.113.10/32']);
-  await clock.advanceAsync(100);
-  await leaving;
-  expect(calls).toEqual(['remove 203.0.113.10', 'release']);
-  expect(outcomes()).toEqual([['quiet', 499]]);
-  vips.destroy();
-  expect(clock.pendingTimers).toBe(0);
-});
-
-it.each<readonly [string, unknown, (signal: AbortSignal) => Promise<void> | void]>([
-  ['never resolves', ['late', 500], () => new Promise(() => undefined)],
-  ['rejects', ['failed', 0], () => Promise.reject(new Error('no'))],
-  [
-    'throws',
-    ['failed', 0],
-    () => {
-      throw new Error('no');
-    },
-  ],
-  ['waits for nothing', ['quiet', 0], () => undefined],
-])('withdraws though the hook that holds connections %s', async (_, outcome, answer) => {
-  const { calls, clock, vips, outcomes } = await announcing({}, answer);
-  const closing = vips.close();
-  await clock.advanceAsync(500);
-  await clock.advanceAsync(100);
-  await closing;
-  expect(calls.slice(0, 4)).toEqual([
-    ...['hold 203.0.113.10', 'withdraw 203.0.113.10/32', 'remove 203.0.113.10', 'release'],
-  ]);
-  expect(outcomes()).toEqual([outcome]);
-  expect(clock.pendingTimers).toBe(0);
-});
-
-it('holds connections when the node is not healthy, and takes them again before it announces', async () => {
-  let healthy = true;
-  const { calls, clock, vips } = await announcing({ health: () => healthy, drainMs: 5_000 }, () => undefined);
-  healthy = false;
-  await clock.advanceAsync(200);
-  healthy = true;
-  await clock.advanceAsync(400);
-  expect(calls).toEqual([
-    ...['hold 203.0.113.10', 'withdraw 203.0.113.10/32', 'remove 203.0.113.10', 'release'],
-    ...['add 203.0.113.10 lo 60', 'announce 203.0.113.10/32 '],
-  ]);
-  vips.destroy();
-});
-
-it('holds connections around GRACEFUL_SHUTDOWN too, which routers may act on, and not for all of a long drain', async () => {
-  const { calls, clock, vips } = await announcing({ drainMs: 5_000 }, () => undefined);
-  const leaving = vips.apply([]);
-  await clock.advanceAsync(249);
-  expect(calls.splice(0)).toEqual(['hold 203.0.113.10', 'drain 203.0.113.10/32']);
-  await clock.advanceAsync(1);
-  expect(calls.splice(0)).toEqual(['release']);
-  await clock.advanceAsync(4_749);
-  expect(calls.splice(0)).toEqual([]);
-  await clock.advanceAsync(1);
-  expect(calls.splice(0)).toEqual(['hold 203.0.113.10', 'withdraw 203.0.113.10/32']);
-  await clock.advanceAsync(100);
-  await leaving;
-  vips.destroy();
-});
-
-it('ends hold and wait when it is destroyed, and withdraws nothing then', async () => {
-  const { calls, clock, vips, outcomes } = await announcing({}, () => new Promise(() => undefined));
-  const leaving = vips.apply([]);
-  await clock.advanceAsync(10);
-  vips.destroy();
-  await clock.advanceAsync(0);
-  await leaving;
-  expect(calls.slice(0, 2)).toEqual(['hold 203.0.113.10', 'release']);
-  expect(calls.filter((call) => /withdraw|remove/.test(call))).toEqual([]);
-  expect(outcomes()).toEqual([]);
-  expect(clock.pendingTimers).toBe(0);
-});
-
-it('refuses a hook that is none, and a time that is no bound', async () => {
-  const { parts } = recorded();
-  for (const wrong of [{ quiesceMs: -1 }, { quiesceMs: 60_001 }, { quiesceMs: NaN }, { quiesce: true as never }]) {
-    await expect(VipManager.create({ node: 'a', parts, ...wrong })).rejects.toMatchObject({
-      code: 'VIP_CONFIGURATION_INVALID',
-    });
-  }
 });
 
 const config = `
