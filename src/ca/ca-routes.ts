@@ -15,9 +15,10 @@ import { CaService } from './gen/ca_pb.js';
 import type { JoinRequest } from './gen/ca_pb.js';
 import type { JoinTokens } from './join-tokens.js';
 import { RefusalRecords } from './refusal-records.js';
-import type { IssuedX509Svid, SpiffeCA } from './spiffe-ca.js';
+import type { SpiffeCA } from './spiffe-ca.js';
 import { toWireError } from './wire-errors.js';
 import type { WorkloadTokenIssuer } from './workload-token-issuer.js';
+import type { IssuedX509Svid } from './x509-svid-issuer.js';
 
 /** The verified other end of a connection: what its certificate says, after the certificate was verified. */
 export interface CaPeer {

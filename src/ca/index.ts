@@ -4,13 +4,12 @@ export type { CaEvent, CaOperation } from './events.js';
 export type { CaCertificateEnd } from './certificate-ends.js';
 export { SpiffeCA } from './spiffe-ca.js';
 export type {
-  IssuedX509Svid,
   SpiffeCACreateOptions,
   SpiffeCAInstallOptions,
   SpiffeCAOpenOptions,
   SubordinateRequestOptions,
-  X509SvidRequest,
-} from './spiffe-ca.js';
+} from './spiffe-ca-options.js';
+export type { IssuedX509Svid, X509SvidRequest } from './x509-svid-issuer.js';
 export { ExternalRoot } from './subordinate/external-root.js';
 export type { CaRequestOptions, ExternalRootStatus } from './subordinate/external-root.js';
 export type { CaKeyOptions } from './subordinate/ca-request.js';

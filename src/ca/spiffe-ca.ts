@@ -2,7 +2,6 @@ import { noObserver, notify, systemClock } from '../core/index.js';
 import type { Clock, LatestValue, Observer } from '../core/index.js';
 import { SpiffeId, TrustDomain } from '../spiffe/index.js';
 import type { TrustBundle } from '../spiffe/index.js';
-import { writePem } from '../internal/der/pem.js';
 import type { AuditLog } from './audit-log.js';
 import type { AuditEntry } from './audit-record.js';
 import { UsedEvidence } from './attestation/used-evidence.js';
@@ -16,7 +15,6 @@ import {
 } from './authority-state.js';
 import type { AuthorityState } from './authority-state.js';
 import { CaDenyList } from './ca-deny-list.js';
-import { publicKeyOfCsr } from './csr.js';
 import { CaError } from './errors.js';
 import { certificateEnds } from './certificate-ends.js';
 import type { CaEvent } from './events.js';
@@ -24,89 +22,23 @@ import { JoinTokens } from './join-tokens.js';
 import { KeyRotation } from './key-rotation.js';
 import { JwtSvidIssuer } from './jwt-svid-issuer.js';
 import type { JwtSvidIssuerOptions } from './jwt-svid-issuer.js';
-import { issueLeaf } from './leaf-certificate.js';
-import { leafValidity, requireTtl } from './leaf-validity.js';
+import { requireTtl } from './leaf-validity.js';
 import { memoryStore } from './memory-store.js';
-import { acceptedPublicKey } from './public-key.js';
-import type { PublicKeyInput, SubjectKey } from './public-key.js';
 import { rootPinOf } from './root-pin.js';
-import { newSerialNumber } from './serial-number.js';
-import type { CaKeyType, Signer } from './signer.js';
+import type {
+  CommonOptions,
+  SpiffeCACreateOptions,
+  SpiffeCAInstallOptions,
+  SpiffeCAOpenOptions,
+  SubordinateRequestOptions,
+} from './spiffe-ca-options.js';
 import type { CaStore } from './store.js';
-import type { IssuedChain } from './subordinate/accept-chain.js';
 import { newRequestedKey } from './subordinate/ca-request.js';
-import type { CaKeyOptions } from './subordinate/ca-request.js';
 import { ExternalRoot, installFirst, keyPin } from './subordinate/external-root.js';
 import { WorkloadTokenIssuer } from './workload-token-issuer.js';
 import type { WorkloadTokenIssuerOptions } from './workload-token-issuer.js';
-
-interface CommonOptions {
-  readonly clock?: Clock | undefined;
-  readonly observer?: Observer<CaEvent> | undefined;
-  /** Lifetime of an X.509-SVID when a request names none: 2 000 ms or more. Default 24 hours. */
-  readonly svidTtlMs?: number | undefined;
-  /**
-   * Where every issue, refusal and rotation step is recorded: a log, or what opens it, which is called once the store is
-   * locked, so that two processes never write one log. The CA closes it. Default: nowhere.
-   */
-  readonly audit?: AuditLog | (() => Promise<AuditLog>) | undefined;
-  /** Hold the keys of roots that this process does not: found by their public keys. */
-  readonly signers?: readonly Signer[] | undefined;
-}
-
-export interface SpiffeCAOpenOptions extends CommonOptions {
-  readonly store: CaStore;
-  /** When given, a store of another trust domain is refused. */
-  readonly trustDomain?: string | TrustDomain | undefined;
-}
-
-export interface SpiffeCACreateOptions extends CommonOptions {
-  readonly trustDomain: string | TrustDomain;
-  /** Default: a memory store, gone with the process. */
-  readonly store?: CaStore | undefined;
-  /** Lifetime of the root: 60 000 ms or more. Default ten years. No certificate outlives it. */
-  readonly rootTtlMs?: number | undefined;
-  /** Kind of the root's key. Default `P-256`. */
-  readonly keyType?: CaKeyType | undefined;
-  /** Signs for the root, instead of a key made here; must be one of `signers`. */
-  readonly signer?: Signer | undefined;
-}
-
-export interface SubordinateRequestOptions extends CaKeyOptions {
-  readonly trustDomain: string | TrustDomain;
-  readonly store: CaStore;
-  readonly audit?: CommonOptions['audit'];
-}
-
-/** The chain that answers the request, and how to open the CA that it makes. */
-export interface SpiffeCAInstallOptions extends SpiffeCAOpenOptions, IssuedChain {}
-
-export interface X509SvidRequest {
-  /** Of this CA's trust domain, with a path. */
-  readonly spiffeId: SpiffeId | string;
-  /** ECDSA P-256, ECDSA P-384 or Ed25519. Give this or `csr`. */
-  readonly publicKey?: PublicKeyInput | undefined;
-  /** PKCS #10, PEM or DER: only its public key is used, after its proof of possession was checked. */
-  readonly csr?: string | Uint8Array | undefined;
-  /** 2 000 ms or more; cut to the end of the certificates above it. Default: the CA's `svidTtlMs`. */
-  readonly ttlMs?: number | undefined;
-  /** Who asked, verified: for the audit log. Default `operator`. */
-  readonly requester?: string | undefined;
-}
-
-export interface IssuedX509Svid {
-  readonly spiffeId: SpiffeId;
-  /** The leaf alone. */
-  readonly certificatePem: string;
-  /** Leaf first, then intermediates, without the root. */
-  readonly chainPem: string;
-  /** DER of the same chain. */
-  readonly certificates: readonly Uint8Array[];
-  readonly notBefore: Date;
-  readonly notAfter: Date;
-  /** Hexadecimal, lower case. */
-  readonly serialNumber: string;
-}
+import { X509SvidIssuer } from './x509-svid-issuer.js';
+import type { IssuedX509Svid, X509SvidRequest } from './x509-svid-issuer.js';
 
 /**
  * A SPIFFE certificate authority: a self-signed root (ECDSA P-256 unless told otherwise), X.509-SVIDs under it (SPIFFE X509-SVID, RFC 5280), and
@@ -136,6 +68,7 @@ export class SpiffeCA implements AsyncDisposable {
   readonly #observer: Observer<CaEvent>;
   readonly #authority: Authority;
   readonly #audit: AuditLog | undefined;
+  readonly #x509Svids: X509SvidIssuer;
   #joinTokens: Promise<JoinTokens> | undefined;
   #usedEvidence: Promise<UsedEvidence> | undefined;
   #closed: Promise<void> | undefined;
@@ -155,6 +88,19 @@ export class SpiffeCA implements AsyncDisposable {
     this.tokenKeyRotation = new KeyRotation(this.#authority, 'tokenKeys', record);
     this.jwtKeyRotation = new KeyRotation(this.#authority, 'jwtKeys', record);
     this.denyList = new CaDenyList(this.#authority, record);
+    this.#x509Svids = new X509SvidIssuer({
+      clock,
+      observer,
+      svidTtlMs: this.svidTtlMs,
+      root: () => {
+        this.#requireOpen();
+        return this.#authority.root;
+      },
+      rootUntil: (endMs) => this.#authority.rootUntil(endMs),
+      ownId: (input) => this.#ownId(input),
+      requireAllowed: (spiffeId) => this.denyList.require(spiffeId),
+      record,
+    });
     const reportEnds = (): void =>
       notify(observer, { type: 'ca-certificates', ends: certificateEnds(this.#authority.state.roots) });
     reportEnds();
@@ -288,48 +234,8 @@ export class SpiffeCA implements AsyncDisposable {
    * Throws `CA_SPIFFE_ID_REFUSED`, `CA_KEY_REFUSED`, `CA_CSR_MALFORMED`, `CA_CSR_SIGNATURE`, `CA_REQUEST_INVALID`,
    * `CA_AUTHORITY_EXPIRED`, `CA_DENIED`, `CA_SIGNER_FAILED`, `CA_CLOSED`, the codes of the store and of the audit log.
    */
-  async issueX509Svid(request: X509SvidRequest): Promise<IssuedX509Svid> {
-    this.#requireOpen();
-    const spiffeId = this.#ownId(request.spiffeId);
-    const { spki } = requestedKey(request);
-    this.denyList.require(spiffeId);
-    const ttlMs = requireTtl(request.ttlMs ?? this.svidTtlMs);
-    const endsMs = leafValidity(this.#authority.root.validity, this.#clock.now(), ttlMs).notAfter.getTime();
-    const root = await this.#authority.rootUntil(endsMs);
-    const validity = leafValidity(root.validity, this.#clock.now(), ttlMs);
-    const serialNumber = newSerialNumber();
-    const der = await issueLeaf(root, {
-      ...validity,
-      serialNumber,
-      subjectPublicKeyInfo: spki,
-      spiffeId: spiffeId.toString(),
-    });
-    const certificatePem = writePem(der, 'CERTIFICATE');
-    const issued: IssuedX509Svid = Object.freeze({
-      spiffeId,
-      certificatePem,
-      chainPem: `${certificatePem}${root.intermediatesPem}`,
-      certificates: Object.freeze([der, ...root.intermediates]),
-      ...validity,
-      serialNumber: Buffer.from(serialNumber)
-        .toString('hex')
-        .replace(/^(00)+/, ''),
-    });
-    await this.record({
-      event: 'issued',
-      operation: 'x509-svid',
-      who: request.requester ?? 'operator',
-      subject: spiffeId.toString(),
-      serial: issued.serialNumber,
-      notAfter: issued.notAfter.toISOString(),
-    });
-    notify(this.#observer, {
-      type: 'ca-svid-issued',
-      spiffeId: spiffeId.toString(),
-      serialNumber: issued.serialNumber,
-      notAfter: issued.notAfter,
-    });
-    return issued;
+  issueX509Svid(request: X509SvidRequest): Promise<IssuedX509Svid> {
+    return this.#x509Svids.issue(request);
   }
 
   /** An issuer of workload tokens for the workloads that `registry` places on a node. Throws `CA_REQUEST_INVALID`. */
@@ -422,12 +328,6 @@ export class SpiffeCA implements AsyncDisposable {
   #requireOpen(): void {
     if (this.#closed !== undefined) throw new CaError('CA_CLOSED', 'this CA is closed');
   }
-}
-
-function requestedKey(request: X509SvidRequest): SubjectKey {
-  if (request.csr !== undefined && request.publicKey === undefined) return publicKeyOfCsr(request.csr);
-  if (request.publicKey !== undefined && request.csr === undefined) return acceptedPublicKey(request.publicKey);
-  throw new CaError('CA_REQUEST_INVALID', 'expected exactly one of publicKey and csr');
 }
 
 function requireTrustDomain(state: AuthorityState, wanted: string | TrustDomain | undefined): TrustDomain {
