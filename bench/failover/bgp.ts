@@ -31,6 +31,8 @@ export interface LeaveSample {
   /** The slowest of those that were answered, and how many took longer than half a second. */
   readonly longestMs: number;
   readonly waited: number;
+  /** The route changed more often than for the departure: the machine was so busy that BFD declared a node down which was there. */
+  readonly disturbed: boolean;
 }
 
 /** Ends a node in order, under load that the router spreads over all: the `leaving` one, or that which answers datagrams. */
@@ -44,6 +46,7 @@ export async function leave(rig: RoutedRig, group: Group, leaving?: number): Pro
   const owner = await currentOwner(client);
   await delay(300);
   const sinceMs = monotonicMs();
+  const changes = rig.routeChanges(group.vip);
   await group.stop(leaving === undefined ? owner : (group.nodes[leaving]?.name ?? ''));
   const left = group.nodes.length - 1;
   await until('the router has one path less', async () => (await rig.pathCount(group.vip)) === left, { everyMs: 20 });
@@ -58,6 +61,7 @@ export async function leave(rig: RoutedRig, group: Group, leaving?: number): Pro
     failures: requested.flatMap(({ failures }) => failures),
     longestMs: Math.max(...requested.map(({ longestMs }) => longestMs)),
     waited: requested.map(({ waited }) => waited).reduce(sum),
+    disturbed: rig.routeChanges(group.vip) !== changes + 1,
   };
 }
 

@@ -75,10 +75,12 @@ export function printFailovers(title: string, rows: readonly FailoverRow[]): voi
   );
 }
 
+/** Rounds in which the router lost another path as well count only as many. */
 export function printLeaves(title: string, samples: ReadonlyMap<string, readonly LeaveSample[]>): void {
   printRows(
     title,
-    [...samples].map(([name, each]) => {
+    [...samples].map(([name, all]) => {
+      const each = all.filter(({ disturbed }) => !disturbed);
       const total = (count: (sample: LeaveSample) => number): number =>
         each.reduce((sum, sample) => sum + count(sample), 0);
       return {
@@ -89,8 +91,10 @@ export function printLeaves(title: string, samples: ReadonlyMap<string, readonly
         failed: total(({ failures }) => failures.length),
         'as in': each.flatMap(({ failures }) => failures)[0] ?? '',
         'over 0.5 s': total(({ waited }) => waited),
-        'longest ms': Math.round(Math.max(...each.map(({ longestMs }) => longestMs))),
+        'longest ms': Math.round(Math.max(0, ...each.map(({ longestMs }) => longestMs))),
         rounds: each.length,
+        disturbed: all.length - each.length,
+        'failed there': all.reduce((sum, { disturbed, failures }) => sum + (disturbed ? failures.length : 0), 0),
       };
     }),
   );

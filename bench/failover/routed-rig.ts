@@ -3,6 +3,7 @@
  * afterwards. Every contender has two nodes or more that announce the same address, which its client asks.
  */
 import type { ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NetnsLab } from 'meshwright/testing';
 import type { NetNamespace } from 'meshwright/testing';
@@ -115,6 +116,8 @@ export class RoutedRig implements AsyncDisposable {
   readonly #router: NetNamespace;
   readonly #nodes: readonly RigNode[];
   readonly #resilient: ResilientPaths | undefined;
+  readonly #monitor: ChildProcess;
+  readonly #routeChanges = new Map<string, number>();
 
   private constructor(
     lab: NetnsLab,
@@ -130,6 +133,11 @@ export class RoutedRig implements AsyncDisposable {
     this.bird = bird;
     this.#nodes = nodes;
     this.#resilient = resilient;
+    this.#monitor = router.spawn('ip', ['monitor', 'route'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    createInterface({ input: this.#monitor.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      const address = /^(?:Deleted )?(\S+) /.exec(line)?.[1];
+      if (address !== undefined) this.#routeChanges.set(address, this.routeChanges(address) + 1);
+    });
   }
 
   static async create(nodeCount: number, options: RouterOptions = {}): Promise<RoutedRig> {
@@ -187,7 +195,13 @@ export class RoutedRig implements AsyncDisposable {
     return (await this.#router.ip('route', 'show', vip)).match(/via /g)?.length ?? 0;
   }
 
+  /** How often its kernel has changed the route. */
+  routeChanges(vip: string): number {
+    return this.#routeChanges.get(vip) ?? 0;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#monitor.kill('SIGKILL');
     this.#resilient?.[Symbol.dispose]();
     await this.bird[Symbol.asyncDispose]();
     await this.#lab.close();
