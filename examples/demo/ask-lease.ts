@@ -15,11 +15,14 @@ export interface LeaseOrder {
 
 /** Who has the lease when it is done, and what became of it; the fencing token as decimal digits. */
 export interface LeaseAnswer {
-  readonly outcome: 'done' | 'acquired' | 'held by another' | 'refused';
+  readonly outcome: 'done' | 'acquired' | 'held by another' | 'refused' | 'failed';
   readonly detail: string;
   readonly holder?: string | undefined;
   readonly fencingToken?: string | undefined;
 }
+
+/** The status of gRPC. */
+const permissionDenied = 7;
 
 /** Reads a `LeaseOrder`, prints a `LeaseAnswer`. */
 export async function askForLease(): Promise<void> {
@@ -35,7 +38,8 @@ export async function askForLease(): Promise<void> {
   try {
     answer = await act(new ControllerLeaseStore({ transport }), order);
   } catch (error) {
-    answer = { outcome: 'refused', detail: error instanceof Error ? error.message : String(error) };
+    const { message, cause } = error as { readonly message: string; readonly cause?: { readonly code?: unknown } };
+    answer = { outcome: cause?.code === permissionDenied ? 'refused' : 'failed', detail: message };
   } finally {
     await transport.close();
   }
