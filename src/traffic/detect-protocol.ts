@@ -37,7 +37,8 @@ export interface DetectProtocolOptions {
  *
  * It decides as soon as it can: a first message that cannot become HTTP/1, HTTP/2 or TLS is `opaque` at its first
  * telling byte, however short. It never waits longer than `timeoutMs`: without any byte the answer is `silent`; with
- * some, `http1` if a method and a space were there, else `opaque`.
+ * some, `http1` if a method and a space were there, else `opaque`. Bytes that are there by then are looked at, also when this
+ * process was too busy to read them in time.
  *
  * Not guaranteed: that the connection goes on to be valid. `http1` promises a request line's beginning, no more.
  * Rejects with `TRAFFIC_OPTION_INVALID`, or the reason of `signal`.
@@ -55,9 +56,11 @@ export async function detectProtocol(stream: Duplex, options: DetectProtocolOpti
 
   return await new Promise((resolve, reject) => {
     let seen = -1;
+    let lastLook: NodeJS.Immediate | undefined;
 
     const settle = (finish: () => void): void => {
       timer.cancel();
+      clearImmediate(lastLook);
       signal?.removeEventListener('abort', onAbort);
       stream.off('readable', onReadable);
       stream.off('end', onClosed);
@@ -88,7 +91,8 @@ export async function detectProtocol(stream: Duplex, options: DetectProtocolOpti
       }
     };
 
-    const timer = clock.timer(timeoutMs, onTimeout, { keepAlive: true });
+    // Timers go before sockets in a turn of the event loop: one that was late would not see what has come long since.
+    const timer = clock.timer(timeoutMs, () => (lastLook = setImmediate(onTimeout)), { keepAlive: true });
     if (signal?.aborted === true) {
       onAbort();
       return;

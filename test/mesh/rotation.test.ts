@@ -188,7 +188,7 @@ it.each(['root', 'token key'] as const)(
       ].join();
     const before = { serials: serials(), tokens: await tokens() };
     await rotation.prepare();
-    await until(() => nodes.every((node) => own.node(node).bundle.sequence === ca.bundle.current.sequence), 2000);
+    await until(() => nodes.every((node) => own.node(node).bundle.sequence === ca.bundle.current.sequence), 10_000);
     const stolen = await thief(own);
     await rotation.activate({ force: true });
     // The nodes renew by themselves, at moments of their own within a twentieth of what is left.
@@ -196,8 +196,8 @@ it.each(['root', 'token key'] as const)(
       const old = then.split(',');
       return now.split(',').every((value, index) => value !== old[index]);
     };
-    if (which === 'root') await until(() => each(serials(), before.serials), 5000);
-    else await until(async () => each(await tokens(), before.tokens), 5000);
+    if (which === 'root') await until(() => each(serials(), before.serials), 15_000);
+    else await until(async () => each(await tokens(), before.tokens), 15_000);
     await sleep(300);
     expect(await stolen.again()).toBe(true);
     const retiredAt = performance.now();
@@ -219,7 +219,7 @@ it.each(['node', 'spiffe-id', 'serial-number'] as const)(
     const { ca, controller } = own;
     const isConnected = (node: string): boolean =>
       controller?.peers.some(({ spiffeId }) => spiffeId.path === `/agent/${node}`) === true;
-    await until(() => isConnected('node-a') && isConnected('node-b'), 2000);
+    await until(() => isConnected('node-a') && isConnected('node-b'), 10_000);
     const victim = await thief(own);
     const open = {
       'out of the node': await own.workload('shop/web').connect('echo.shop:7000'),

@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -160,6 +161,22 @@ describe('detectProtocol', () => {
     await until(() => received.includes('end'));
     expect(received[0]).toBe('http1');
     expect(received.slice(1, -1).join('')).toBe('GET / HTTP/1.1\r\n\r\n');
+  });
+
+  it('is not deceived by its own lateness: what has come is looked at, though the time is over', async () => {
+    const accepted = new Promise<Socket>((resolve) => {
+      void tcpServer(resolve).then(async (port) => (client = await dial(port)));
+    });
+    let client: Socket | undefined;
+    const socket = await accepted;
+    await until(() => client !== undefined);
+    // After this the next turn of the event loop begins, with its timers.
+    await new Promise((resolve) => setImmediate(resolve));
+    const detection = detectProtocol(socket, { timeoutMs: 20 });
+    client?.write('GET / HTTP/1.1\r\n\r\n');
+    // All of the event loop stands still meanwhile.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    expect((await detection).protocol).toBe('http1');
   });
 
   it('calls a server-first connection silent in time', async () => {
