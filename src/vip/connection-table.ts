@@ -47,8 +47,8 @@ function connectionsRequest({ ip, port }: SocketAddress): Buffer {
   return request;
 }
 
-/** Of `struct inet_diag_msg`; false for one too short. */
-function isAt(message: Buffer, { ip, port }: SocketAddress): boolean {
+/** Whether a `struct inet_diag_msg` is of a connection to this address; false for one too short. Exported for tests. */
+export function isAt(message: Buffer, { ip, port }: SocketAddress): boolean {
   const bytes = ipBytes(ip);
   if (message.length < localAddress + bytes.length || message.readUInt16BE(localPort) !== port) return false;
   // Of a listener on all addresses.
