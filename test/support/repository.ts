@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 export const repositoryRoot = fileURLToPath(new URL('../../', import.meta.url));
 
 const outputs = new Set(['.git', '.setup', '.vitest', 'build', 'coverage', 'dist', 'node_modules', 'prebuilds']);
+/** What tests make beside themselves, and take away while others read what is kept. */
+const scratch = /^scratch-/;
 
 function* walk(folder: string): Generator<string> {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (entry.isDirectory()) {
-      if (!outputs.has(entry.name)) yield* walk(join(folder, entry.name));
+      if (!outputs.has(entry.name) && !scratch.test(entry.name)) yield* walk(join(folder, entry.name));
     } else if (entry.isFile()) {
       yield relative(repositoryRoot, join(folder, entry.name)).split(sep).join('/');
     }

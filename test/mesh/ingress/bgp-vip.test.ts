@@ -157,21 +157,21 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
       timeoutMs: 15_000,
       seen: () => bird.birdc('show bfd sessions'),
     });
-    expect(reports.get('node-a')).toContain('"state":"announcing"');
+    await until('node-a says so', () => reports.get('node-a')?.includes('"state":"announcing"'), { seen });
   });
 
   it('is withdrawn by a node whose pod is not ready, which keeps its session', async () => {
     writeFileSync(file, manifests(false));
     agents.get('node-b')?.kill('SIGHUP');
     await until('one next hop is left', async () => (await nextHops()).join() === '10.30.0.1', {
-      timeoutMs: 10_000,
+      timeoutMs: 20_000,
       seen,
     });
     expect(await ask()).toBe('node-a');
     expect(await bird.bgpState('b')).toBe('Established');
     writeFileSync(file, manifests());
     agents.get('node-b')?.kill('SIGHUP');
-    await until('both are back', async () => (await nextHops()).length === 2, { timeoutMs: 10_000, seen });
+    await until('both are back', async () => (await nextHops()).length === 2, { timeoutMs: 20_000, seen });
   });
 
   it('loses no request when a node gives it up, nor when one stops, however many are open', async () => {
@@ -218,6 +218,6 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
     expect(performance.now() - killedMs).toBeLessThan(5_000);
     expect(await ask()).toBe('node-b');
     agents.get('node-b')?.kill('SIGTERM');
-    await until('no next hop is left', async () => (await nextHops()).length === 0, { timeoutMs: 5_000, seen });
+    await until('no next hop is left', async () => (await nextHops()).length === 0, { timeoutMs: 20_000, seen });
   });
 });
