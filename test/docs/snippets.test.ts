@@ -15,7 +15,7 @@ import { repositoryRoot } from '../support/repository.js';
 import { testRequiring } from '../support/requirements.js';
 
 const { consumer } = packedPackage();
-const longestRunMs = 30_000;
+const longestRunMs = 60_000;
 
 const documents = markdownFiles().filter((file) => file === 'README.md' || /^docs\/(?!adr\/)/.test(file));
 const snippets = documents
