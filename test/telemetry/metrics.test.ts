@@ -218,6 +218,8 @@ describe('meshMetrics', () => {
     observers.vip({ type: 'vip.state', from: 'announcing', status: status('withdrawn') });
     expect([await at('pending'), await at('announcing'), await at('withdrawn')]).toEqual([1, 0, 0]);
     expect(await value(registry, 'novaedge_vip_transitions_total')).toBe(4);
+    observers.vip({ type: 'vip.quiesced', name: 'web', address: '203.0.113.1', outcome: 'late', tookMs: 500 });
+    expect(await value(registry, 'novaedge_vip_quiesced_total', { outcome: 'late' })).toBe(1);
     const peer = (name: string, from: 'idle' | 'established', to: 'idle' | 'established'): void =>
       observers.vip({ type: 'vip.bgp-peer-state', peer: name, from, to, cause: 'ManualStart' as never });
     peer('192.0.2.1', 'idle', 'established');
