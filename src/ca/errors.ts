@@ -32,7 +32,7 @@ export const caErrorCodes = defineErrorCodes({
   },
   CA_CHAIN_REFUSED: {
     when: 'A certificate chain does not lead to the given root, or peers would not accept what it signs.',
-    fix: 'As the message says: have the root sign a CA certificate with key usage keyCertSign, a path length that allows it, no name constraints, and no other trust domain.',
+    fix: 'As the message says: have the root sign a CA certificate with key usage keyCertSign, a path length that allows it, no name constraints but URI ones that permit the trust domain, and no other trust domain.',
   },
   CA_SIGNER_MISSING: {
     when: 'The root’s key is held by an external signer, and none with that public key was given.',

@@ -15,6 +15,8 @@ import {
   readUnsigned,
 } from '../internal/der/values.js';
 import { SpiffeError } from './errors.js';
+import { readNameConstraints } from './name-constraints.js';
+import type { NameConstraints } from './name-constraints.js';
 
 export const keyUsageBit = Object.freeze({ digitalSignature: 0, keyCertSign: 5, cRLSign: 6 });
 
@@ -35,6 +37,8 @@ interface Extensions {
   readonly pathLength: number | undefined;
   readonly keyUsage: ReadonlySet<number> | undefined;
   readonly extendedKeyUsage: readonly string[] | undefined;
+  /** What may be below it. */
+  readonly nameConstraints: NameConstraints | undefined;
   /** OIDs of extensions that change what the certificate means and that nobody here evaluates. */
   readonly unhandled: readonly string[];
 }
@@ -123,6 +127,7 @@ function readExtensions(tbs: DerReader): Extensions {
   let basic: { isCa: boolean; pathLength: number | undefined } = { isCa: false, pathLength: undefined };
   let keyUsage: ReadonlySet<number> | undefined;
   let extendedKeyUsage: readonly string[] | undefined;
+  let nameConstraints: NameConstraints | undefined;
 
   // Unique identifiers ([1] and [2]) are refused by the caller's `end`.
   const list = tbs.nextTag === 0xa3 ? tbs.enter(0xa3) : undefined;
@@ -155,13 +160,16 @@ function readExtensions(tbs: DerReader): Extensions {
         value.end();
         break;
       case extensionOid.nameConstraints:
-        unhandled.push(oid);
+        // Critical or not: they say what the issuer meant.
+        nameConstraints = readNameConstraints(value.enter(derTag.sequence));
+        value.end();
+        if (nameConstraints === undefined) unhandled.push(oid);
         break;
       default:
         if (critical) unhandled.push(oid);
     }
   }
-  return { uriNames, ...basic, keyUsage, extendedKeyUsage, unhandled };
+  return { uriNames, ...basic, keyUsage, extendedKeyUsage, nameConstraints, unhandled };
 }
 
 /** Every URI name, as latin-1 text: SPIFFE IDs are ASCII, so anything else fails to parse as one. */

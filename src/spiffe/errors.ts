@@ -67,8 +67,12 @@ export const spiffeErrorCodes = defineErrorCodes({
     fix: 'Issue with both, since every peer is client and server.',
   },
   SPIFFE_X509_CRITICAL_EXTENSION: {
-    when: 'A certificate has a critical extension, or name constraints, that this verifier does not evaluate.',
+    when: 'A certificate has a critical extension, or name constraints, that this verifier does not evaluate: of name constraints it evaluates those on URI names, in CA certificates.',
     fix: 'Issue without it.',
+  },
+  SPIFFE_X509_NAME_CONSTRAINTS: {
+    when: 'A CA certificate of the chain has name constraints that do not permit the trust domain of a certificate below it.',
+    fix: 'Sign for the trust domain under another CA, or have one issued whose URI name constraints permit its name.',
   },
   SPIFFE_X509_DENIED: {
     when: 'The serial number, the SPIFFE ID or the node of a certificate is on the deny list of the trust bundle.',

@@ -163,7 +163,7 @@ function contentOf(bundle: TrustBundle): string {
 function readSigner(der: Uint8Array): Certificate {
   try {
     const signer = readCertificate(der);
-    requireSignerProfile(signer, 0);
+    requireSignerProfile(signer, []);
     return signer;
   } catch (cause) {
     throw malformed(

@@ -47,7 +47,7 @@ export interface VerifiedX509Svid {
  * The bundle's deny list must not name it, its serial number or its node. Does not show that the peer holds the key: the TLS handshake does.
  *
  * Throws `SpiffeError` with a code per defect: `SPIFFE_X509_MISSING`, `_MALFORMED`, `_LIMIT`, `_URI_SAN`, `_SPIFFE_ID`,
- * `_TRUST_DOMAIN`, `_CA`, `_KEY_USAGE`, `_EXTENDED_KEY_USAGE`, `_CRITICAL_EXTENSION`, `_EXPIRED`, `_NOT_YET_VALID`,
+ * `_TRUST_DOMAIN`, `_CA`, `_KEY_USAGE`, `_EXTENDED_KEY_USAGE`, `_CRITICAL_EXTENSION`, `_NAME_CONSTRAINTS`, `_EXPIRED`, `_NOT_YET_VALID`,
  * `_ALGORITHM`, `_SIGNATURE`, `_UNTRUSTED`, `_DENIED`.
  */
 export function verifyX509Svid(options: VerifyX509SvidOptions): VerifiedX509Svid {

@@ -43,7 +43,7 @@ export function requireValidNow(certificate: Certificate, what: string, nowMs: n
  */
 export function requireChain(leaf: Certificate, options: ChainOptions): void {
   const search = new ChainSearch(options);
-  if (search.from(leaf, 0, new Set())) return;
+  if (search.from([leaf])) return;
   throw (
     search.firstDefect ??
     new SpiffeError(
@@ -62,19 +62,21 @@ class ChainSearch {
     this.#options = options;
   }
 
-  from(child: Certificate, signersBelow: number, used: ReadonlySet<Certificate>): boolean {
+  /** From the leaf up to the last of `path`, which is to be found an issuer. */
+  from(path: readonly Certificate[]): boolean {
     const { roots, intermediates } = this.#options;
-    for (const root of roots) if (this.#issued(root, child, signersBelow, 'root certificate')) return true;
-    if (signersBelow >= maxIntermediatesInPath) return false;
+    for (const root of roots) if (this.#issued(root, path, 'root certificate')) return true;
+    if (path.length > maxIntermediatesInPath) return false;
     for (const candidate of intermediates) {
-      if (used.has(candidate) || !this.#issued(candidate, child, signersBelow, 'intermediate certificate')) continue;
-      if (this.from(candidate, signersBelow + 1, new Set([...used, candidate]))) return true;
+      if (path.includes(candidate) || !this.#issued(candidate, path, 'intermediate certificate')) continue;
+      if (this.from([...path, candidate])) return true;
     }
     return false;
   }
 
-  #issued(issuer: Certificate, child: Certificate, signersBelow: number, what: string): boolean {
-    if (issuer.subject !== child.issuer) return false;
+  #issued(issuer: Certificate, path: readonly Certificate[], what: string): boolean {
+    const child = path.at(-1);
+    if (child === undefined || issuer.subject !== child.issuer) return false;
     if (this.#checksLeft === 0) {
       // Thrown through the search: going on would be the work that this bound is there to refuse.
       throw new SpiffeError(
@@ -84,7 +86,7 @@ class ChainSearch {
     }
     try {
       requireValidNow(issuer, what, this.#options.nowMs, this.#options.clockSkewMs);
-      requireSignerProfile(issuer, signersBelow);
+      requireSignerProfile(issuer, path);
       requireAllowedSignature(child.signatureAlgorithm, issuer.publicKey);
       this.#checksLeft -= 1;
       if (!child.x509.verify(issuer.publicKey)) {

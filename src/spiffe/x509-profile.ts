@@ -3,6 +3,8 @@ import { requireAllowedKey } from './algorithms.js';
 import { keyUsageBit } from './certificate.js';
 import type { Certificate } from './certificate.js';
 import { SpiffeError } from './errors.js';
+import { nameConstraintDefect } from './name-constraints.js';
+import type { NameConstraints } from './name-constraints.js';
 import { SpiffeId } from './spiffe-id.js';
 
 const serverAuth = '1.3.6.1.5.5.7.3.1';
@@ -47,14 +49,21 @@ export function requireLeafProfile(leaf: Certificate): void {
       `expected a leaf with key usage digitalSignature and without keyCertSign and cRLSign, got ${usage.size === 0 ? 'none' : `bits ${[...usage].join(', ')}`}`,
     );
   }
+  if (leaf.nameConstraints !== undefined) {
+    throw new SpiffeError(
+      'SPIFFE_X509_CRITICAL_EXTENSION',
+      'expected a leaf without name constraints: they are for signing certificates',
+    );
+  }
   requireCommonProfile(leaf);
 }
 
 /**
- * The profile of a certificate that signs others. `signersBelow` counts the CA certificates between it and the leaf.
- * Throws `SPIFFE_X509_CA`, `_KEY_USAGE`, `_SPIFFE_ID`, `_EXTENDED_KEY_USAGE`, `_CRITICAL_EXTENSION`, `_ALGORITHM`.
+ * The profile of a certificate that signs others. `below` are those between it and the leaf, and the leaf.
+ * Throws `SPIFFE_X509_CA`, `_KEY_USAGE`, `_SPIFFE_ID`, `_NAME_CONSTRAINTS`, `_EXTENDED_KEY_USAGE`, `_CRITICAL_EXTENSION`, `_ALGORITHM`.
  */
-export function requireSignerProfile(signer: Certificate, signersBelow: number): void {
+export function requireSignerProfile(signer: Certificate, below: readonly Certificate[]): void {
+  const signersBelow = below.length - 1;
   if (!signer.isCa) {
     throw new SpiffeError(
       'SPIFFE_X509_CA',
@@ -84,6 +93,19 @@ export function requireSignerProfile(signer: Certificate, signersBelow: number):
     );
   }
   requireCommonProfile(signer);
+  if (signer.nameConstraints !== undefined) requireConstrained(signer.nameConstraints, below);
+}
+
+/** Self-issued certificates are not left out, as RFC 5280 would have it: a CA that renews itself stays in its bounds. */
+function requireConstrained(constraints: NameConstraints, below: readonly Certificate[]): void {
+  for (const uri of below.flatMap(({ uriNames }) => uriNames)) {
+    const defect = nameConstraintDefect(constraints, parseUri(uri).trustDomain.name);
+    if (defect === undefined) continue;
+    throw new SpiffeError(
+      'SPIFFE_X509_NAME_CONSTRAINTS',
+      `expected a chain within the name constraints of its issuers, but ${defect}`,
+    );
+  }
 }
 
 function requireCommonProfile(certificate: Certificate): void {

@@ -142,6 +142,28 @@ describeRequiring({ commands: ['openssl'] }, 'certificates made by openssl', () 
     expect(verifyCode(issue(name, { ...goodExtensions, ...changes }, options))).toBe(code);
   });
 
+  test.each<[string, string, boolean]>([
+    ['permitted', 'critical,permitted;URI:cluster.local', true],
+    ['not-critical', 'permitted;URI:CLUSTER.local', true],
+    ['domain', 'critical,permitted;URI:.local', true],
+    ['one-of-two', 'critical,permitted;URI:other.local,permitted;URI:cluster.local', true],
+    ['other', 'critical,permitted;URI:other.local', false],
+    ['below-it', 'critical,permitted;URI:.cluster.local', false],
+    ['end-of-it', 'permitted;URI:luster.local', false],
+    ['excluded', 'critical,excluded;URI:cluster.local', false],
+    ['excluded-domain', 'critical,permitted;URI:cluster.local,excluded;URI:.local', false],
+    ['other-excluded', 'critical,excluded;URI:other.local', true],
+  ])('name constraints on URI names, %s, are kept as openssl keeps them', (name, nameConstraints, fits) => {
+    const ca = { basicConstraints: 'critical,CA:TRUE', keyUsage: 'critical,keyCertSign', nameConstraints };
+    const intermediate = issue(`constrained-${name}`, ca);
+    const leaf = issue(`under-${name}`, goodExtensions, { issuer: `constrained-${name}` });
+    expect(verifyCode(leaf, intermediate)).toBe(fits ? undefined : 'SPIFFE_X509_NAME_CONSTRAINTS');
+    const verify = (): string =>
+      openssl('verify', '-CAfile', 'root.pem', '-untrusted', `constrained-${name}.pem`, `under-${name}.pem`);
+    if (fits) expect(verify()).toContain('OK');
+    else expect(verify).toThrow();
+  });
+
   test('ours verify with openssl, to the same end', () => {
     const ca = TestCa.create({ intermediate: true });
     const { certificatePem, chainPem } = ca.svid(id);

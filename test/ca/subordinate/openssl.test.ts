@@ -7,7 +7,15 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { SpiffeCA, memoryStore } from 'meshwright/ca';
-import { X509Svid, authorizeAgent, authorizeId, connectMtls, createMtlsServer, mtlsPeer } from 'meshwright/spiffe';
+import {
+  X509Svid,
+  authorizeAgent,
+  authorizeId,
+  connectMtls,
+  createMtlsServer,
+  mtlsPeer,
+  verifyX509Svid,
+} from 'meshwright/spiffe';
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
 import { freePort } from '../../support/free-port.js';
 import { describeRequiring } from '../../support/requirements.js';
@@ -158,13 +166,18 @@ describeRequiring({ commands: ['openssl'] }, 'a subordinate CA under a root of o
     expect(keyIdOf(leaf, 'authorityKeyIdentifier')).toBe(keyIdOf('ca.pem', 'subjectKeyIdentifier'));
   });
 
-  test('refuses a chain with URI name constraints, whatever they permit', async () => {
+  test.each([
+    ['permitted;URI:cluster.local', true],
+    ['permitted;URI:other.local', false],
+    ['permitted;DNS:cluster.local', false],
+    ['excluded;URI:.local', false],
+  ])('of a chain with name constraints, takes one that lets peers accept its leaves: %s', async (allowed, fits) => {
     const pki = opensslRoot();
     const constrained = (_: Pki, csrPem: string): string => {
       writeFileSync(pki.at('ca.csr'), csrPem);
       writeFileSync(
         pki.at('ext'),
-        'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nnameConstraints=critical,permitted;URI:cluster.local\n',
+        `basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\nnameConstraints=critical,${allowed}\n`,
       );
       pki.openssl(
         'x509',
@@ -185,7 +198,18 @@ describeRequiring({ commands: ['openssl'] }, 'a subordinate CA under a root of o
       );
       return readFileSync(pki.at('ca.pem'), 'utf8');
     };
-    expect(await codeOf(() => subordinate(pki, constrained))).toBe('CA_CHAIN_REFUSED');
+    if (!fits) {
+      expect(await codeOf(() => subordinate(pki, constrained))).toBe('CA_CHAIN_REFUSED');
+      return;
+    }
+    await using ca = await subordinate(pki, constrained);
+    const svid = await svidOf(ca, nodeA);
+    const { certificates } = svid;
+    expect(verifyX509Svid({ certificates, bundle: ca.bundle.current, now: Date.now() }).spiffeId.toString()).toBe(
+      nodeA,
+    );
+    const { leaf, above } = writeSvid(pki, svid);
+    expect(pki.openssl('verify', '-x509_strict', '-CAfile', 'root.pem', '-untrusted', above, leaf)).toContain('OK');
   });
 
   test('s_client verifies our server by the root alone, and is verified by it', async () => {
