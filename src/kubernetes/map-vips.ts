@@ -11,6 +11,8 @@ import type { NodeManifest, ServiceManifest } from './schemas.js';
 import { matchesSelector } from './selector.js';
 import { addressesOfVips } from './vip-addresses.js';
 import { SpeakerRegister, readBfd, readBgp } from './vip-routing.js';
+import { warnOfUnknownFields } from './unknown-fields.js';
+import { proxyVipFields } from './vip-schemas.js';
 import type { ProxyVipManifest } from './vip-schemas.js';
 
 type TypedVip = Typed<ProxyVipManifest>;
@@ -50,6 +52,7 @@ function mapVip(
 ): readonly MeshVip[] {
   const { object, manifest } = vip;
   const { spec } = manifest;
+  warnOfUnknownFields(context, object, proxyVipFields({}), spec);
   const wrong = (path: FieldPath, expected: string, got: string, fix: string): readonly MeshVip[] => {
     context.problems.push(problemAt(object, path, { expected, got, fix: `${fix}; until then this VIP is left out` }));
     return [];
@@ -65,7 +68,7 @@ function mapVip(
   const nodes = nodesOf(context, vip, input.nodes);
   const least = spec.healthPolicy?.minHealthyNodes ?? 1;
   if (nodes.length < least) {
-    const expected = `at least ${String(least)} nodes that can announce it`;
+    const expected = `at least ${String(least)} ${least === 1 ? 'node' : 'nodes'} that can announce it`;
     return wrong(['spec', 'nodeSelector'], expected, String(nodes.length), 'label more nodes, or select more of them');
   }
   const common = {

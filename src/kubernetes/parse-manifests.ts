@@ -163,7 +163,8 @@ class ManifestReader {
     defects: readonly Pick<ManifestProblem, 'line' | 'field' | 'expected' | 'got' | 'fix'>[],
   ): void {
     const { kind, namespace, name } = identity(what.value);
-    const object = kind === undefined || name === undefined ? what.where : `${kind} ${namespace ?? '?'}/${name}`;
+    const own = namespace === '' ? '' : `${namespace ?? '?'}/`;
+    const object = kind === undefined || name === undefined ? what.where : `${kind} ${own}${name}`;
     const problems = defects.map(({ line, field, expected, got, fix }) =>
       Object.freeze({
         severity: 'error' as const,

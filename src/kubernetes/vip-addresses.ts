@@ -7,6 +7,8 @@ import { problemAt } from './manifest-object.js';
 import { showValue } from './manifest-problem.js';
 import type { FieldPath } from './manifest-problem.js';
 import type { MappingContext, Typed } from './mapping-context.js';
+import { warnOfUnknownFields } from './unknown-fields.js';
+import { proxyIpPoolFields } from './vip-schemas.js';
 import type { ProxyIpPoolManifest, ProxyVipManifest } from './vip-schemas.js';
 
 type TypedVip = Typed<ProxyVipManifest>;
@@ -38,7 +40,7 @@ export function addressesOfVips(
         context.problems.push(
           problemAt(vip.object, ['spec', field], {
             expected: 'an address of this VIP alone',
-            got: `${String(address)}, which is ${owner}'s`,
+            got: `${String(address)}, which belongs to ${owner}`,
             fix: 'give one of them another address; until then this VIP is left out',
           }),
         );
@@ -163,6 +165,7 @@ function readPools(context: MappingContext): ReadonlyMap<string, IpPool> {
   const pools = new Map<string, IpPool>();
   const claimed: { readonly pool: string; readonly block: Cidr }[] = [];
   for (const { object, manifest } of context.all<ProxyIpPoolManifest>('ProxyIPPool')) {
+    warnOfUnknownFields(context, object, proxyIpPoolFields, manifest.spec);
     const read = (field: 'cidrs' | 'addresses'): readonly Cidr[] =>
       (manifest.spec[field] ?? []).flatMap((text, index) => {
         const path = ['spec', field, index];

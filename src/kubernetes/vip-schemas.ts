@@ -65,7 +65,7 @@ const objectOf = (properties: Record<string, Schema>, ...required: string[]): Sc
 });
 
 const bgpPeer = objectOf(
-  { address: text, as: asNumber, port, ttlSecurity: { type: 'boolean' }, multihop: integer(2, 255) },
+  { address: text, as: asNumber, port, ttlSecurity: { type: 'boolean' }, multihop: integer(2, 255), password: {} },
   'address',
   'as',
 );
@@ -98,6 +98,8 @@ export function proxyVipFields(selector: Schema): Schema {
         echoMode: { type: 'boolean' },
       }),
       poolRef: objectOf({ name: text }, 'name'),
+      // Of a mode that is refused.
+      ospfConfig: {},
     },
     'mode',
   );

@@ -95,6 +95,20 @@ describe('ProxyVIP', () => {
     });
   });
 
+  it('stands with a field that is not known, and says so', () => {
+    const peers = [{ ...bgp.bgpConfig.peers[0], asn: 64512 }];
+    const text =
+      vip('edge', { ...bgp, bgpConfig: { ...bgp.bgpConfig, peers }, port: [80] }) + pool('lab', { cidr: [] });
+    const mapped = map(nodes + text);
+    expect(mapped.state.vips).toHaveLength(1);
+    expect(mapped.problems.map(({ severity, field, got }) => `${severity} ${field}: ${got}`)).toEqual([
+      'warning spec.cidr: cidr',
+      'warning spec.bgpConfig.peers[0].asn: asn',
+      'warning spec.port: port',
+    ]);
+    expect(lines(mapped)[2]).toMatch(/expected one of the fields address, ipv6Address, mode, .*ports/);
+  });
+
   it('has the router ID of the manifest where one node announces it', () => {
     const labelled = nodes.replace('name: node-b,', 'name: node-b, labels: { edge: "yes" },');
     const nodeSelector = { matchLabels: { edge: 'yes' } };
@@ -125,10 +139,10 @@ describe('ProxyVIP', () => {
       vip('edge', { ...l2, addressFamily: 'dual' }),
       /expected an IPv6 address, or a poolRef/,
     ],
-    ['a node’s address', vip('edge', { ...l2, address: '192.0.2.1' }), /192\.0\.2\.1, which is node node-a's/],
-    ['a pod’s address', pod('x', '10.0.0.1') + vip('edge', { ...l2, address: '10.0.0.1' }), /is pod shop\/x's/],
+    ['a node’s address', vip('edge', { ...l2, address: '192.0.2.1' }), /192\.0\.2\.1, which belongs to node node-a/],
+    ['a pod’s address', pod('x', '10.0.0.1') + vip('edge', { ...l2, address: '10.0.0.1' }), /belongs to pod shop\/x/],
     ['too few nodes', vip('edge', { ...l2, healthPolicy: { minHealthyNodes: 3 } }), /expected at least 3 nodes/],
-    ['no node', vip('edge', { ...l2, nodeSelector: { matchLabels: { no: 'such' } } }), /expected at least 1 nodes/],
+    ['no node', vip('edge', { ...l2, nodeSelector: { matchLabels: { no: 'such' } } }), /expected at least 1 node that/],
     ['a bad interface', vip('edge', { ...l2, interface: 'a b' }), /spec\.interface: expected the name/],
     ['BGP without configuration', vip('edge', { ...bgp, bgpConfig: undefined }), /expected bgpConfig/],
     [
@@ -178,7 +192,7 @@ describe('ProxyVIP', () => {
   it('that takes another one’s address is left out, the first by name stays', () => {
     const mapped = map(nodes + vip('b', l2) + vip('a', l2));
     expect(mapped.state.vips.map(({ name }) => name)).toEqual(['a']);
-    expect(lines(mapped)).toEqual([expect.stringMatching(/203\.0\.113\.10, which is ProxyVIP a's/)]);
+    expect(lines(mapped)).toEqual([expect.stringMatching(/203\.0\.113\.10, which belongs to ProxyVIP a/)]);
   });
 
   it('that contradicts another one about a speaker or a router is left out', () => {
