@@ -23,6 +23,7 @@ const nodeManifest = (name: string, ip: string): string =>
     status: { addresses: [{ type: 'InternalIP', address: ip }] },
   });
 
+// BFD slow enough that a busy machine does not declare a node down that is there: that would cost requests.
 const vip = document({
   apiVersion: 'novaedge.io/v1alpha1',
   kind: 'ProxyVIP',
@@ -37,7 +38,7 @@ const vip = document({
       peers: [{ address: '10.30.0.254', as: 64512, ttlSecurity: true }],
       communities: ['64513:80'],
     },
-    bfd: { enabled: true, desiredMinTxInterval: '100ms', requiredMinRxInterval: '100ms' },
+    bfd: { enabled: true, desiredMinTxInterval: '500ms', requiredMinRxInterval: '500ms' },
   },
 });
 
@@ -65,7 +66,7 @@ const birdConfig = `
 router id 10.30.0.254;
 protocol device { scan time 2; }
 protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; merge paths yes limit 16; }
-protocol bfd { interface "br0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }
+protocol bfd { interface "br0" { min rx interval 500 ms; min tx interval 500 ms; multiplier 3; }; }
 template bgp agent {
   local 10.30.0.254 as 64512; bfd on; hold time 9; connect retry time 1; connect delay time 1; error wait time 1, 2;
   ttl security on; password "s3cr3t";
@@ -214,7 +215,7 @@ describeRequiring({ netns: true, native: true, commands: ['bird', 'curl'] }, 'a 
       timeoutMs: 5_000,
       seen,
     });
-    // Far from the hold time of 9 s; how near to 300 ms is for the benchmark to say.
+    // Far from the hold time of 9 s; how fast it can be is for the benchmark to say.
     expect(performance.now() - killedMs).toBeLessThan(5_000);
     expect(await ask()).toBe('node-b');
     agents.get('node-b')?.kill('SIGTERM');
