@@ -3,7 +3,7 @@ import type { Clock, Logger, Observer, Random } from '../../core/index.js';
 import type { BgpFamily } from './codec/constants.js';
 import type { BgpDecodeReason } from './codec/decoded.js';
 import type { BgpUpdate } from './codec/decode-update.js';
-import { cease, ceaseSubcodes, describeNotification, notification } from './codec/notification.js';
+import { ceaseSubcodes, describeNotification, notification } from './codec/notification.js';
 import type { BgpNotification } from './codec/notification.js';
 import type { BgpOpen } from './codec/open.js';
 import { collisionWinner } from './collision.js';
@@ -32,6 +32,7 @@ import { describePeer } from './peer-state.js';
 import type { BgpPeerState } from './peer-state.js';
 import { BgpSession } from './session.js';
 import type { BgpRouteSource } from './session.js';
+import { ShownState, isLive } from './shown-state.js';
 import type { ResolvedGracefulRestart } from './speaker-options.js';
 import type { BgpConnection, BgpDialCallbacks, BgpTransport, TcpHints } from './transport/transport.js';
 
@@ -51,7 +52,6 @@ export interface BgpPeerDependencies {
 }
 
 const maxIncoming = 2;
-const advance: readonly BgpFsmState[] = ['idle', 'active', 'connect', 'open-sent', 'open-confirm', 'established'];
 
 /** One neighbour: the connection that is dialled, those that it dials, and at most one session. */
 export class BgpPeer implements BgpLinkOwner {
@@ -64,8 +64,7 @@ export class BgpPeer implements BgpLinkOwner {
   readonly #endings = new Set<Promise<void>>();
   #session: BgpSession | undefined;
   #enabled = false;
-  #shown: BgpFsmState = 'idle';
-  #since: number;
+  readonly #shown: ShownState;
   /** The kernel's counters when the last dial began, and the one before it. */
   #hints: { readonly last: TcpHints | undefined; readonly before: TcpHints | undefined } = {
     last: undefined,
@@ -75,7 +74,7 @@ export class BgpPeer implements BgpLinkOwner {
   constructor(config: ResolvedPeer, deps: BgpPeerDependencies) {
     this.#config = config;
     this.#deps = deps;
-    this.#since = deps.clock.now();
+    this.#shown = new ShownState(deps.clock);
     this.#history = new PeerHistory(deps.clock);
     this.#hold = new IdleHold(config.session.idleHoldMs, deps.clock, deps.random, () => this.#restart());
     this.#outgoing = this.#newLink('outgoing');
@@ -96,8 +95,8 @@ export class BgpPeer implements BgpLinkOwner {
   get state(): BgpPeerState {
     return describePeer({
       config: this.#config,
-      shown: this.#shown,
-      since: this.#since,
+      shown: this.#shown.current,
+      since: this.#shown.since,
       history: this.#history,
       heldUntil: this.#hold.until,
       session: this.#session,
@@ -152,7 +151,7 @@ export class BgpPeer implements BgpLinkOwner {
 
   /** The system itself ends the session; it is tried again after a while. */
   fail(what: BgpFailure, why: BgpNotification): void {
-    const live = this.#links().filter(({ fsm }) => advance.indexOf(fsm.state) >= advance.indexOf('open-sent'));
+    const live = this.#links().filter(({ fsm }) => isLive(fsm.state));
     if (live.length === 0) return;
     this.#record(what);
     for (const link of live) link.fsm.handle({ type: 'automatic-stop', notification: why });
@@ -265,7 +264,7 @@ export class BgpPeer implements BgpLinkOwner {
     this.#history.failures += 1;
     // Another connection of this peer may do well: a collision ends one of two.
     const others = this.#links().filter((other) => other !== link);
-    if (others.some(({ fsm }) => advance.indexOf(fsm.state) >= advance.indexOf('open-sent'))) return;
+    if (others.some(({ fsm }) => isLive(fsm.state))) return;
     this.#holdIdle(event.notification?.code === 6 && event.notification.subcode === ceaseSubcodes.maximumPrefixes);
   }
 
@@ -397,13 +396,9 @@ export class BgpPeer implements BgpLinkOwner {
 
   /** Reports the state of the most advanced connection when it is another. */
   #show(cause: BgpFsmEvent['type']): void {
-    const from = this.#shown;
-    const to = this.#links()
-      .map(({ fsm }) => fsm.state)
-      .reduce((best, state) => (advance.indexOf(state) > advance.indexOf(best) ? state : best));
-    if (to !== from) {
-      this.#shown = to;
-      this.#since = this.#deps.clock.now();
+    const from = this.#shown.update(this.#links().map(({ fsm }) => fsm.state));
+    if (from !== undefined) {
+      const to = this.#shown.current;
       this.#deps.logger.info(`BGP peer ${this.#config.name}: ${from} -> ${to}`, { peer: this.#config.address, cause });
       notify(this.#deps.observer, { type: 'vip.bgp-peer-state', peer: this.#config.address, from, to, cause });
     }
@@ -415,11 +410,3 @@ export class BgpPeer implements BgpLinkOwner {
 function isSaidByDamp({ type }: BgpFsmEvent): boolean {
   return type === 'hold-expires' || (type.endsWith('-received') && type !== 'notification-received');
 }
-
-/** What a peer is told that is no longer configured, changed, or shut down. */
-export const farewells = Object.freeze({
-  shutdown: (text?: string): BgpNotification => cease(ceaseSubcodes.administrativeShutdown, text),
-  removed: (): BgpNotification => cease(ceaseSubcodes.peerDeconfigured),
-  changed: (): BgpNotification => cease(ceaseSubcodes.configurationChange),
-  bfdDown: (): BgpNotification => cease(ceaseSubcodes.bfdDown),
-});
