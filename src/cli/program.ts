@@ -15,7 +15,8 @@ Exit status:
   1  done, and the answer is negative (a policy test failed, lint found errors, the request is denied)
   2  not done (unknown command or option, unreadable input)
 
-The reference agent and controller are programs of their own: see examples/ in the repository.`;
+The reference agent ("mesh status", "mesh tunnels", "mesh vips") and the controller are programs of their own: see examples/
+in the repository.`;
 
 /** The version of the package that this file is part of. */
 function packageVersion(): string {
