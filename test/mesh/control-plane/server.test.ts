@@ -4,11 +4,10 @@ import * as net from 'node:net';
 import { join } from 'node:path';
 import * as tls from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { SpiffeCA, createCsr } from 'meshwright/ca';
-import type { CaClient } from 'meshwright/ca';
+import { CaClient, SpiffeCA, SvidRenewer, createCsr, followBundle } from 'meshwright/ca';
 import { LatestValueCell, formatSocketAddress } from 'meshwright/core';
 import { ControlPlaneServer, joinTransport } from 'meshwright/mesh';
-import { TrustBundle } from 'meshwright/spiffe';
+import { SpiffeId, TrustBundle } from 'meshwright/spiffe';
 import { codeOf, testDirectory, until } from '../../ca/support.js';
 import { controlPlane, rawTls, sClient, svidFrom, web } from './support.js';
 import type { ControlPlane } from './support.js';
@@ -161,6 +160,47 @@ describe('ControlPlaneServer', () => {
     await waiting.next().catch(() => undefined);
     await client.issueWorkloadToken(web);
     expect(plane.server.peers).toHaveLength(1);
+  });
+
+  it('an agent whose certificate alone is denied attests anew by itself, and is back', async () => {
+    const plane = await controlPlane();
+    const follow = plane.ca.bundle.subscribe((bundle) => plane.bundle.set(bundle));
+    onTestFinished(() => follow[Symbol.dispose]());
+    const { trustDomain } = plane.ca;
+    let control: CaClient | undefined;
+    const renewer = await SvidRenewer.start({
+      spiffeId: SpiffeId.parse(agentA),
+      attest: async (csr, call) => {
+        const { token, rootPin } = await plane.joinTokens.create({ node: 'node-a' });
+        const transport = joinTransport({ address: plane.address, rootPin, trustDomain });
+        try {
+          return await new CaClient({ transport, trustDomain }).join({ token, csr }, call);
+        } finally {
+          await transport.close();
+        }
+      },
+      renew: ({ svid, bundle }) => {
+        const own = (control = plane.client(plane.transport(svid, { bundle })));
+        return (csr, call) => own.renew({ csr }, call);
+      },
+    });
+    const stopped = new AbortController();
+    const following = followBundle({
+      watch: (call) => (control ?? plane.client(plane.transport(renewer.svid))).watchBundle(call),
+      onBundle: (bundle) => renewer.acceptBundle(bundle),
+      signal: stopped.signal,
+      svid: renewer.svid,
+    });
+    const serials = (): readonly string[] => plane.server.peers.map(({ serialNumber }) => serialNumber);
+    const { serialNumber: first } = renewer.svid.current;
+    await until(() => serials().includes(first));
+    await plane.ca.denyList.deny({ kind: 'serial-number', value: first });
+    await until(() => renewer.svid.current.serialNumber !== first && serials().length === 1);
+    expect(serials()).toEqual([renewer.svid.current.serialNumber]);
+    expect(renewer.status.denied).toBeUndefined();
+    await control?.issueWorkloadToken(web);
+    stopped.abort();
+    await Promise.all([following, renewer.close()]);
   });
 
   it('bounds the connections of one peer and the unauthenticated ones', async () => {
