@@ -160,7 +160,7 @@ async function checkLeases(
   list.equal('a node that is not to have it asks for its lease', 'refused', stranger.outcome, reason(stranger));
   list.equal('a node asks for the lease in the owner’s name', 'refused', impostor.outcome, reason(impostor));
   const left = `${robber.holder ?? robber.outcome}${robber.detail === '' ? '' : ` (${robber.detail})`}`;
-  list.equal('a node gives the owner’s lease back; it is left to', owner, left, 'with the owner’s fencing token');
+  list.equal('a node gives the owner’s lease back: it is left to', owner, left, 'with the owner’s fencing token');
   const { fencingToken = '0' } = robber;
   list.record({
     name: 'its fencing token, since the controller’s restart',
