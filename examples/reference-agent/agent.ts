@@ -38,7 +38,7 @@ import {
 import type { MeshState, MeshView } from 'meshwright/mesh';
 import { SnapshotFileCache, SnapshotStore, SnapshotSubscriber } from 'meshwright/snapshot';
 import { TrustDomain, agentId, authorizeAgent, controllerId } from 'meshwright/spiffe';
-import type { BundleSource, SvidSource, X509Svid } from 'meshwright/spiffe';
+import type { BundleSource, SpiffeId, SvidSource, X509Svid } from 'meshwright/spiffe';
 import { accessLog, combineObservers, meshMetrics, metricsServer } from 'meshwright/telemetry';
 import { Interception, InterfaceMonitor, TproxyListener, dialUpstream, findHostInterface } from 'meshwright/tproxy';
 import { Http2MtlsTunnel } from 'meshwright/tunnel';
@@ -110,10 +110,11 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
       observer: metrics.observers.ca,
     });
     parts.push(tokens);
+    let wanted = (): readonly SpiffeId[] => tokens.workloads;
     prefetch = async (candidate, signal) => {
       const next = connect(candidate, bundle);
       try {
-        await tokens.prefetch(tokens.workloads, {
+        await tokens.prefetch(wanted(), {
           keyThumbprint: candidate.keyThumbprint,
           request: (workload, options) => next.client.issueWorkloadToken(workload, options),
           signal,
@@ -126,6 +127,8 @@ export async function startAgent(config: AgentConfig, logger: Logger): Promise<C
     // The data path.
     const store = new SnapshotStore<MeshState, MeshView>({ prepare: prepareMeshView(config.node), logger });
     const views = viewsOf(store);
+    // Those too whose tokens ended while the controller was away: nobody may ask for them before it is away again.
+    wanted = () => (views.current === undefined ? tokens.workloads : localPrincipals(views.current.index));
     const evidence = new EvidenceStore();
     const pins = new SourcePins();
     const observer = combineObservers(metrics.observers.mesh, accessLog(logger));
