@@ -10,11 +10,12 @@ import { controlPlane, web } from './support.js';
 
 const cart = SpiffeId.parse('spiffe://cluster.local/ns/shop/sa/cart');
 const spiffeId = SpiffeId.parse('spiffe://cluster.local/agent/node-a');
-const lifetimeMs = 3000;
+/** A fifth of it is left when it is renewed: more than a busy machine takes. */
+const lifetimeMs = 6000;
 
 it(
   'certificates and tokens of seconds are renewed under load without one moment of invalidity',
-  { timeout: 30_000 },
+  { timeout: 90_000 },
   async () => {
     const plane = await controlPlane({ svidTtlMs: lifetimeMs, tokenTtlMs: lifetimeMs });
     const { ca, address } = plane;
