@@ -309,16 +309,19 @@ describe('proxyHttp1: failures', () => {
     ['a chunked body', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n', false],
     ['a body that ends with the connection, reset', 'HTTP/1.1 200 OK\r\n\r\nabc', true],
   ])('resets the client when a response is cut short: %s', async (_name, part, reset) => {
+    let upstream: Socket | undefined;
     const upstreamPort = await tcpServer((socket) => {
-      socket.once('data', () => {
-        socket.write(part);
-        setTimeout(() => (reset ? socket.resetAndDestroy() : socket.end()), 50);
-      });
+      upstream = socket;
+      socket.once('data', () => socket.write(part));
     });
     const proxy = await startProxy({ upstreamPort });
     const client = await dial(proxy.port);
     client.write(get());
-    const result = await readAll(client);
+    await readUntil(client, (text) => text.includes('abc'));
+    const ending = readAll(client);
+    if (reset) upstream?.resetAndDestroy();
+    else upstream?.end();
+    const result = await ending;
     expect(result.reset).toBe(true);
     expect(result.text).not.toMatch(/0\r\n\r\n$/);
     expect(await proxy.results[0]).toMatchObject({ outcome: 'error' });
