@@ -1,6 +1,6 @@
 /**
  * How long clients of a virtual IP wait when its node is killed, or leaves in order, with BIRD and keepalived beside it.
- * Options: `--rounds <n>` (default 10), `--only bgp|leave|l2|handover|many`. Needs root, bird, keepalived and etcd.
+ * Options: `--rounds <n>` (default 10), `--only bgp|leave|leave-three|l2|handover|many`. Needs root, bird, keepalived and etcd.
  */
 import { crash, leave } from './failover/bgp.js';
 import type { LeaveSample } from './failover/bgp.js';
@@ -82,9 +82,10 @@ async function routed(): Promise<void> {
   }
 }
 
+const print = (title: string) => (samples: ReadonlyMap<string, readonly LeaveSample[]>) =>
+  printLeaves(`BGP: a node leaves in order, ${title}`, samples);
+
 async function leaving(): Promise<void> {
-  const print = (title: string) => (samples: ReadonlyMap<string, readonly LeaveSample[]>) =>
-    printLeaves(`BGP: a node leaves in order, ${title}`, samples);
   {
     await using rig = await RoutedRig.create(6);
     const held = rig.group(1, '203.0.113.10', meshwrightAnnouncer());
@@ -113,6 +114,9 @@ async function leaving(): Promise<void> {
       print('one of two, 500 ms after GRACEFUL_SHUTDOWN, which the router honours'),
     );
   }
+}
+
+async function leavingOfThree(): Promise<void> {
   for (const [options, what] of [
     [{}, 'hash threshold, the default of Linux'],
     [{ resilient: true }, 'resilient nexthop groups'],
@@ -172,5 +176,6 @@ async function many(): Promise<void> {
 
 if (wanted('bgp')) await routed();
 if (wanted('leave')) await leaving();
+if (wanted('leave') || wanted('leave-three')) await leavingOfThree();
 if (wanted('l2') || wanted('handover')) await layer2();
 if (wanted('many')) await many();

@@ -33,6 +33,8 @@ export interface LeaveSample {
   readonly waited: number;
   /** The route changed more often than for the departure: the machine was so busy that BFD declared a node down which was there. */
   readonly disturbed: boolean;
+  /** Connections were open when their time (`quiesceMs`) was over. */
+  readonly late: boolean;
 }
 
 /** Ends a node in order, under load that the router spreads over all: the `leaving` one, or that which answers datagrams. */
@@ -47,7 +49,7 @@ export async function leave(rig: RoutedRig, group: Group, leaving?: number): Pro
   await delay(300);
   const sinceMs = monotonicMs();
   const changes = rig.routeChanges(group.vip);
-  await group.stop(leaving === undefined ? owner : (group.nodes[leaving]?.name ?? ''));
+  const stopped = await group.stop(leaving === undefined ? owner : (group.nodes[leaving]?.name ?? ''));
   const left = group.nodes.length - 1;
   await until('the router has one path less', async () => (await rig.pathCount(group.vip)) === left, { everyMs: 20 });
   // Until the last SYN has been sent again.
@@ -62,6 +64,7 @@ export async function leave(rig: RoutedRig, group: Group, leaving?: number): Pro
     longestMs: Math.max(...requested.map(({ longestMs }) => longestMs)),
     waited: requested.map(({ waited }) => waited).reduce(sum),
     disturbed: rig.routeChanges(group.vip) !== changes + 1,
+    late: stopped?.late === true,
   };
 }
 

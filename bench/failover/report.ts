@@ -93,6 +93,7 @@ export function printLeaves(title: string, samples: ReadonlyMap<string, readonly
         'over 0.5 s': total(({ waited }) => waited),
         'longest ms': Math.round(Math.max(0, ...each.map(({ longestMs }) => longestMs))),
         rounds: each.length,
+        late: each.filter(({ late }) => late).length,
         disturbed: all.length - each.length,
         'failed there': all.reduce((sum, { disturbed, failures }) => sum + (disturbed ? failures.length : 0), 0),
       };

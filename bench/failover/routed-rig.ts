@@ -25,8 +25,8 @@ export interface Announcer {
   kill(): void;
   /** SIGSTOP: not a byte more, and no connection is closed, as when the machine itself is gone. */
   freeze(): void;
-  /** Resolves when it has ended in order: the announcement first, and only then what serves. */
-  stop(): Promise<void>;
+  /** Resolves when it has ended in order: the announcement first, and only then what serves. Whether connections were cut, if it knows. */
+  stop(): Promise<{ readonly late: boolean } | undefined>;
 }
 
 export type AnnouncerFactory = (node: RigNode, ip: string) => Promise<Announcer>;
@@ -94,11 +94,12 @@ export class Group {
   }
 
   /** In order: the announcement ends, and only then what answers. */
-  async stop(name: string): Promise<void> {
+  async stop(name: string): Promise<{ readonly late: boolean } | undefined> {
     const running = this.#running.get(name);
     this.#running.delete(name);
-    await running?.announcer.stop();
+    const stopped = await running?.announcer.stop();
     running?.answering.kill('SIGKILL');
+    return stopped;
   }
 }
 
@@ -136,7 +137,9 @@ export class RoutedRig implements AsyncDisposable {
     this.#monitor = router.spawn('ip', ['monitor', 'route'], { stdio: ['ignore', 'pipe', 'ignore'] });
     createInterface({ input: this.#monitor.stdout as NodeJS.ReadableStream }).on('line', (line) => {
       const address = /^(?:Deleted )?(\S+) /.exec(line)?.[1];
-      if (address !== undefined) this.#routeChanges.set(address, this.routeChanges(address) + 1);
+      // What follows from BIRD's choice is no change of its own.
+      const isChosen = resilient === undefined || line.includes(`table ${String(birdTable)}`);
+      if (address !== undefined && isChosen) this.#routeChanges.set(address, this.routeChanges(address) + 1);
     });
   }
 
@@ -237,7 +240,10 @@ export function meshwrightAnnouncer(
     return {
       kill: () => void agent.child.kill('SIGKILL'),
       freeze: () => void agent.child.kill('SIGSTOP'),
-      stop: () => agent.end('SIGTERM'),
+      stop: async () => {
+        await agent.end('SIGTERM');
+        return { late: agent.late };
+      },
     };
   };
 }
@@ -271,6 +277,7 @@ protocol bgp r { local ${node.ip} as ${String(nodeAs)}; neighbor ${routerIp} as 
       await bird.stop('SIGTERM');
       await bird[Symbol.asyncDispose]();
       serving.kill('SIGKILL');
+      return undefined;
     },
   };
 };

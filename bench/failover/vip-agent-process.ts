@@ -15,6 +15,8 @@ export class VipAgent {
   /** How long `apply` took. */
   appliedMs: number | undefined;
   readyMib = 0;
+  /** Connections were open when their time was over. */
+  late = false;
 
   private constructor(child: ChildProcess) {
     this.child = child;
@@ -22,6 +24,7 @@ export class VipAgent {
       const [what, first, second] = line.split(' ');
       if (what === 'ready') this.readyMib = Number(first);
       if (what === 'applied') this.appliedMs = Number(first);
+      if (what === 'quiesced' && first !== 'quiet') this.late = true;
       if (what === 'announcing') [this.announcing, this.announcingMs] = [Number(first), Number(second)];
     });
   }

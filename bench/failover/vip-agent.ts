@@ -46,6 +46,9 @@ if (serve !== undefined) {
 }
 const vips = await VipManager.create({
   ...{ ...manager, leases },
+  observer: (event) => {
+    if (event.type === 'vip.quiesced') process.stdout.write(`quiesced ${event.outcome}\n`);
+  },
   quiesce: serve?.quiesce === true ? (ip, options) => listeners.get(ip)?.quiesce(options) : undefined,
 });
 process.once('SIGTERM', () => {
