@@ -115,44 +115,44 @@ const many = (count: number, make: (index: number) => unknown): unknown[] =>
   Array.from({ length: count }, (_, index) => make(index));
 
 if (part('decisions')) {
-await compare({
-  title: 'L4 decisions, hits and misses mixed',
-  unit: 'decision',
-  contenders: [
-    engineContender(
-      '10 policies',
-      many(10, (index) => native(index, false)),
-      requests(distinct, 10, false),
-    ),
-    engineContender(
-      '10,000 policies, one for each service',
-      many(10_000, (index) => native(index, false)),
-      requests(distinct, 10_000, false),
-    ),
-    engineContender(
-      "10,000 mesh-wide policies, ztunnel's shape",
-      many(10_000, ztunnelShape),
-      requests(distinct, 10, false),
-    ),
-  ],
-});
+  await compare({
+    title: 'L4 decisions, hits and misses mixed',
+    unit: 'decision',
+    contenders: [
+      engineContender(
+        '10 policies',
+        many(10, (index) => native(index, false)),
+        requests(distinct, 10, false),
+      ),
+      engineContender(
+        '10,000 policies, one for each service',
+        many(10_000, (index) => native(index, false)),
+        requests(distinct, 10_000, false),
+      ),
+      engineContender(
+        "10,000 mesh-wide policies, ztunnel's shape",
+        many(10_000, ztunnelShape),
+        requests(distinct, 10, false),
+      ),
+    ],
+  });
 
-await compare({
-  title: 'L7 decisions, hits and misses mixed',
-  unit: 'decision',
-  contenders: [
-    engineContender(
-      '10 policies',
-      many(10, (index) => native(index, true)),
-      requests(distinct, 10, true),
-    ),
-    engineContender(
-      '10,000 policies, one for each service',
-      many(10_000, (index) => native(index, true)),
-      requests(distinct, 10_000, true),
-    ),
-  ],
-});
+  await compare({
+    title: 'L7 decisions, hits and misses mixed',
+    unit: 'decision',
+    contenders: [
+      engineContender(
+        '10 policies',
+        many(10, (index) => native(index, true)),
+        requests(distinct, 10, true),
+      ),
+      engineContender(
+        '10,000 policies, one for each service',
+        many(10_000, (index) => native(index, true)),
+        requests(distinct, 10_000, true),
+      ),
+    ],
+  });
 }
 
 // The peers get the same question in their own words: may this namespace call this method and path of this service?

@@ -87,7 +87,7 @@ export async function compilation(
     'compile ms': compileMs.toFixed(0),
     'recompile after one change, main thread ms, first': frozen.mainMs[0]?.toFixed(1) ?? '',
     median: median(frozen.mainMs),
-    'first with V8\'s other threads': frozen.processMs[0]?.toFixed(1) ?? '',
+    "first with V8's other threads": frozen.processMs[0]?.toFixed(1) ?? '',
     'not frozen, first': unfrozen.mainMs[0]?.toFixed(1) ?? '',
     'not frozen, median': median(unfrozen.mainMs),
     'manifests MB': (withManifests - without).toFixed(0),
