@@ -178,9 +178,14 @@ describe('WorkloadTokenCache', () => {
     made.failure = new CaError('CA_UNAVAILABLE', 'down');
     for (let count = 0; count < 45; count += 1) await clock.advanceAsync(minute);
     made.failure = undefined;
-    // Attempts are at most a minute apart, and signing takes real time, however the clock stands.
+    // Attempts are at most a minute apart. Signing takes real time, however the clock stands, and so does the end of the last
+    // attempt that failed: the next one is not planned before.
     const before = asked.length;
-    for (let halves = 0; halves < 3 && asked.length === before; halves += 1) await clock.advanceAsync(minute / 2);
+    for (let halves = 0; halves < 8 && asked.length === before; halves += 1) {
+      await clock.advanceAsync(minute / 2);
+      await vi.waitFor(() => expect(asked.length).toBeGreaterThan(before), { timeout: 250 }).catch(() => undefined);
+    }
+    expect(asked.length).toBeGreaterThan(before);
     const newest = (): Promise<string> => cache.token(web, { keyThumbprint: key() });
     await vi.waitFor(async () => expect(await newest()).not.toBe(token), { timeout: 10_000 });
   });
