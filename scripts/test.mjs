@@ -2,8 +2,11 @@
 // `npm test`: set-up, the static checks, every test. `npm test -- test/spiffe test/ca` runs those tests alone.
 //
 // The last line is `N passed, N failed`, or `N passed, N failed, N skipped`, counted from the real runs: a static check
-// counts as one. After a run of everything, up to three files that failed run once more, by themselves: many of the tests have
-// real time limits, and share the machine with one another. What passes only then is named as unsteady. Under MESHWRIGHT_REQUIRE_ALL=1 whatever set-up could not do, and every skipped test, is a failure.
+// counts as one. Under MESHWRIGHT_REQUIRE_ALL=1 whatever set-up could not do, and every skipped test, is a failure.
+//
+// Under MESHWRIGHT_RUN_FAILED_AGAIN=1 up to three files that failed run once more, by themselves: many of the tests have real
+// time limits, and share the machine with one another. What passes only then is named as unsteady. An error outside of any
+// test, such as an unhandled rejection, is never forgiven.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { excerpt, root, run, say, tools } from './lib/process.mjs';
@@ -12,6 +15,8 @@ import { setup } from './setup.mjs';
 const requireAll = process.env.MESHWRIGHT_REQUIRE_ALL === '1';
 const paths = process.argv.slice(2);
 const resultsFile = join(root, `build/test-results-${process.pid}.json`);
+const unhandledFile = join(root, `build/test-unhandled-${process.pid}`);
+const runFailedAgain = process.env.MESHWRIGHT_RUN_FAILED_AGAIN === '1';
 const longestRunMs = 40 * 60_000;
 const mostRunAgain = 3;
 
@@ -56,13 +61,14 @@ async function runChecks() {
   await Promise.all([worker(), worker()]);
 }
 
-function readResults() {
+/** Undefined when vitest wrote none. */
+function takeJson(path) {
   try {
-    return JSON.parse(readFileSync(resultsFile, 'utf8'));
+    return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
     return undefined;
   } finally {
-    rmSync(resultsFile, { force: true });
+    rmSync(path, { force: true });
   }
 }
 
@@ -79,21 +85,24 @@ function countFile(file) {
     fail(`${name}: ${(file.message || 'did not run to its end').split('\n')[0]}`);
 }
 
-/** The results of one run of vitest: undefined when it left none. */
+/** One run of vitest; without files when it left no results. */
 async function runVitest(files) {
   mkdirSync(join(root, 'build'), { recursive: true });
+  const unhandledReporter = join(root, 'scripts/lib/unhandled-errors.mjs');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultsFile}`];
+  reporters.push(`--reporter=${unhandledReporter}`);
   const { status } = await run(process.execPath, [tools.vitest, 'run', ...reporters, ...files], {
     inherit: true,
     timeoutMs: longestRunMs,
+    env: { MESHWRIGHT_UNHANDLED_FILE: unhandledFile },
   });
-  return { status, files: readResults()?.testResults ?? [] };
+  return { status, files: takeJson(resultsFile)?.testResults ?? [], unhandled: takeJson(unhandledFile) };
 }
 
 /** Puts the results of a second run in the place of the first ones. */
 async function runAgain(first) {
   const failed = first.files.filter((file) => file.status === 'failed').map((file) => file.name);
-  if (paths.length > 0 || failed.length === 0 || failed.length > mostRunAgain) return first;
+  if (!runFailedAgain || first.unhandled !== 0 || failed.length === 0 || failed.length > mostRunAgain) return first;
   const second = await runVitest(failed);
   const again = new Map(second.files.map((file) => [file.name, file]));
   for (const file of first.files) {

@@ -77,7 +77,8 @@ export interface LeaseStore {
   /**
    * Says that the lease is about to be given back, and resolves with true once somebody who stands by is to have it: `release`
    * then hands it to them in one step, and nobody else gets in between. It is held, and to be renewed, until then. False: it is
-   * not held. Rejects with the signal's reason; the offer stands all the same. Optional, like `standBy`: a store may have neither, and `release` is enough.
+   * not held. Rejects with the signal's reason; the offer stands all the same. Optional, like `standBy`: a store may have
+   * neither, and `release` is enough.
    */
   offer?(lease: Lease, options: { readonly signal: AbortSignal }): Promise<boolean>;
   /**

@@ -60,6 +60,38 @@ describe('npm test', () => {
     expect(stderr).toMatch(/failed: .*skipped: is left out/);
   });
 
+  it('runs a file that failed once more only under MESHWRIGHT_RUN_FAILED_AGAIN=1, names it, and forgives no stray error', async () => {
+    const write = (name: string, stray: string): string => {
+      const file = join(folder, name);
+      const mark = JSON.stringify(`${file}.mark`);
+      writeFileSync(
+        file,
+        `import { existsSync, writeFileSync } from 'node:fs';
+         import { expect, it } from 'vitest';
+         it('fails at first', () => {
+           const again = existsSync(${mark});
+           writeFileSync(${mark}, '');
+           ${stray}
+           expect(again).toBe(true);
+         });
+        `,
+      );
+      return file;
+    };
+    const again = { MESHWRIGHT_RUN_FAILED_AGAIN: '1' };
+    const steady = await script('test.mjs', [write('plain.test.ts', '')]);
+    expect([lastLine(steady.stdout), steady.status]).toEqual(['0 passed, 1 failed', 1]);
+    const unsteady = await script('test.mjs', [write('unsteady.test.ts', '')], again);
+    expect([lastLine(unsteady.stdout), unsteady.status]).toEqual(['1 passed, 0 failed', 0]);
+    expect(unsteady.stderr).toMatch(
+      /unsteady: .*unsteady\.test\.ts: failed beside others, passed alone: fails at first/,
+    );
+    const stray = write('stray.test.ts', "if (!again) void Promise.reject(new Error('stray'));");
+    expect(lastLine((await script('test.mjs', [stray], again)).stdout)).toBe('0 passed, 1 failed');
+    const lasting = await script('test.mjs', [path], again);
+    expect(lastLine(lasting.stdout)).toBe('1 passed, 1 failed, 1 skipped');
+  });
+
   it('fails when there is no test to run', async () => {
     const { status, stdout } = await script('test.mjs', ['test/no-such-folder']);
     expect(lastLine(stdout)).toBe('0 passed, 1 failed');
